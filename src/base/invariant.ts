@@ -15,10 +15,6 @@ export class InvariantViolation extends Error {
 }
 
 /** Throws InvariantViolation unless `condition` holds. `detail` may be a function where building it costs. */
-export function invariant(
-  condition: boolean,
-  name: string,
-  detail: string | (() => string) = '',
-): asserts condition {
+export function invariant(condition: boolean, name: string, detail: string | (() => string) = ''): asserts condition {
   if (!condition) throw new InvariantViolation(name, typeof detail === 'string' ? detail : detail())
 }

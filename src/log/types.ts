@@ -1,5 +1,5 @@
 /** The contract of the write-ahead log: one per server, shared by all its groups (DESIGN law 6). */
-import type { Failure, GroupId, LogIndex, MemberId, Result, Term } from '../base/index.ts'
+import type { GroupId, LogIndex, MemberId, Result, Term } from '../base/index.ts'
 
 /** As raft's Entry; the two rooms do not know each other, the replica's type check keeps them equal. */
 export type LogEntry = {
@@ -61,7 +61,14 @@ export interface WriteAheadLog {
   /** Forgets a group. */
   removeGroup(group: GroupId, done: () => void): void
   /** Bytes on disk; batches, syncs and entries since open: for metrics and for tests of batching. */
-  stats(): { readonly sizeBytes: number; readonly segments: number; readonly batches: number; readonly syncs: number; readonly entries: number; readonly full: boolean }
+  stats(): {
+    readonly sizeBytes: number
+    readonly segments: number
+    readonly batches: number
+    readonly syncs: number
+    readonly entries: number
+    readonly full: boolean
+  }
   /** Finishes what is in flight, writes the synced marker, closes. */
   close(done: () => void): void
 }
@@ -79,4 +86,4 @@ export type LogOptions = {
 }
 
 /** `log-damaged` with file and offset in its details, `data-newer`, or a disk failure. */
-export type OpenLog = (options: LogOptions, done: (result: Result<WriteAheadLog, Failure>) => void) => void
+export type OpenLog = (options: LogOptions, done: (result: Result<WriteAheadLog>) => void) => void

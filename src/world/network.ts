@@ -60,7 +60,10 @@ export interface Listener {
 }
 
 export type ListenOptions = { readonly tls?: TlsOptions }
-export type DialOptions = { readonly tls?: TlsOptions; /** Gives up after this long with `unreachable`. */ readonly timeoutMs: number }
+export type DialOptions = {
+  readonly tls?: TlsOptions
+  /** Gives up after this long with `unreachable`. */ readonly timeoutMs: number
+}
 
 export interface Network {
   /** `accept` returns the handlers of the new connection. Failures: address-in-use, permission-denied, invalid-request. */
