@@ -61,7 +61,7 @@ export const FAILURES: Readonly<Record<FailureCode, FailureKind>> = {
     'Bring back enough servers for a majority; `skein status` shows who is missing.',
   ),
   'timed-out': kind(
-    true,
+    false,
     'The deadline passed before the request was agreed; whether it takes effect is unknown.',
     'Read the key before you write again, or use a session so that retries are recognised.',
   ),
