@@ -49,9 +49,10 @@ export interface Engine extends EngineReader {
   readonly maxKeyBytes: number
   /**
    * Runs `write` at once; all it puts and removes, together with the group's applied index, becomes durable together or
-   * not at all. `appliedIndex` never goes back. Not reentrant. A throw inside is an invariant violation of the caller.
+   * not at all. `appliedIndex` never goes back; as a function it is asked after `write`, for batches that are measured
+   * while they are made. Not reentrant. A throw inside is an invariant violation of the caller.
    */
-  applyBatch(group: GroupId, appliedIndex: LogIndex, write: (writer: EngineWriter) => void): void
+  applyBatch(group: GroupId, appliedIndex: LogIndex | (() => LogIndex), write: (writer: EngineWriter) => void): void
   /** Newest applied index given to applyBatch or restored; 0 for a group never seen. */
   appliedIndex(group: GroupId): LogIndex
   /** Applied index that is known to survive a crash: the log may be compacted up to it. */
