@@ -19,6 +19,7 @@ export {
   toHex,
   utf8,
 } from './bytes.ts'
+export { crc32 } from './crc32.ts'
 export type { Failure, FailureCode } from './failure.ts'
 export { failure, FAILURES, SkeinError } from './failure.ts'
 export { invariant, InvariantViolation } from './invariant.ts'

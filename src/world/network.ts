@@ -46,9 +46,12 @@ export interface Connection {
   /** Stops and restarts `onData`: back-pressure towards the sender. */
   pause(): void
   resume(): void
-  /** Sends what is queued, then ends the stream; `onClose(undefined)` follows. */
+  /**
+   * Sends what is queued, then ends the stream; `onClose(undefined)` follows once the other side has ended too (which
+   * it does by itself) or after some seconds. No data or drain is heard any more.
+   */
   close(): void
-  /** Ends the stream at once and drops what is queued; `onClose` follows. */
+  /** Ends the stream at once and drops what is queued; `onClose` with `connection-lost` follows, on both sides. */
   reset(): void
 }
 

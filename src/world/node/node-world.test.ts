@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { test } from 'node:test'
+import { type Rig, worldContract } from '../../../test/world-contract.ts'
+import { InvariantViolation, type Result } from '../../base/index.ts'
+import type { Connection, Listener } from '../index.ts'
+import { parseAddress } from './addresses.ts'
+import { splitSubjectAltNames } from './connection.ts'
+import { streamDiagnostics } from './diagnostics.ts'
+import { diskFailure, listenFailure } from './failures.ts'
+import { openNodeWorld } from './index.ts'
+import { type Lock, lockByFile } from './lock.ts'
+
+const GIVE_UP_MS = 8000
+
+function settle<T>(start: (done: (value: T) => void) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`nothing came within ${GIVE_UP_MS} ms`)), GIVE_UP_MS)
+    start((value) => {
+      clearTimeout(timer)
+      resolve(value)
+    })
+  })
+}
+
+function temporary(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'skein-world-'))
+  return { path, remove: () => rmSync(path, { recursive: true }) }
+}
+
+async function makeRig(): Promise<Rig> {
+  const [one, two] = [temporary(), temporary()]
+  const failures: InvariantViolation[] = []
+  const onFail = (violation: InvariantViolation): void => void failures.push(violation)
+  const here = openNodeWorld({ directory: one.path, onFail })
+  const there = openNodeWorld({ directory: two.path, onFail })
+  return {
+    here,
+    there,
+    hereHost: '127.0.0.1',
+    thereHost: '127.0.0.1',
+    settle,
+    async end() {
+      here.stop()
+      there.stop()
+      one.remove()
+      two.remove()
+      assert.deepEqual(failures, [])
+    },
+  }
+}
+
+worldContract('node', makeRig)
+
+test('an exception in a callback ends at onFail, and nothing is delivered afterwards', async () => {
+  const delivered: string[] = []
+  const violation = await settle<InvariantViolation>((done) => {
+    const world = openNodeWorld({ onFail: done })
+    world.clock.setTimer(0, () => {
+      world.clock.setTimer(0, () => delivered.push('timer'))
+      world.endOfTurn(() => delivered.push('end of turn'))
+      world.disk.list('.', () => delivered.push('disk'))
+      throw new TypeError('oops')
+    })
+  })
+  await settle<void>((done) => setTimeout(done, 30))
+  assert.equal(violation.invariant, 'uncaught')
+  assert.match(violation.message, /TypeError: oops/)
+  assert.deepEqual(delivered, [])
+})
+
+test('a broken invariant arrives at onFail as it is, once, and connections end', async () => {
+  const failures: InvariantViolation[] = []
+  const world = openNodeWorld({ onFail: (violation) => void failures.push(violation) })
+  const peer = openNodeWorld({ onFail: assert.fail })
+  const listener = await settle<Result<Listener>>((done) => {
+    const accept = () => ({ onData: () => world.fail(new InvariantViolation('x', 'y')), onDrain() {}, onClose() {} })
+    world.network.listen('127.0.0.1:0', {}, accept, done)
+  })
+  assert.ok(listener.ok)
+  const { address } = listener.value
+  await settle<void>((done) => {
+    peer.network.dial(address, { timeoutMs: 1000 }, (result) => {
+      assert.ok(result.ok)
+      result.value.write(new Uint8Array(1))
+      return { onData() {}, onDrain() {}, onClose: () => done() }
+    })
+  })
+  world.fail(new InvariantViolation('later', ''))
+  assert.deepEqual(
+    failures.map((violation) => violation.invariant),
+    ['x'],
+  )
+  const again = await settle<Result<Connection>>((done) => {
+    peer.network.dial(address, { timeoutMs: 1000 }, (result) => {
+      done(result)
+      return undefined
+    })
+  })
+  assert.ok(!again.ok && again.error.code === 'unreachable')
+  peer.stop()
+})
+
+test('a dial that nobody answers gives up after its time', async () => {
+  const world = openNodeWorld({ onFail: assert.fail })
+  // A listener whose TLS handshake never begins, because the other side speaks none.
+  const listener = await settle<Result<Listener>>((done) => {
+    world.network.listen('127.0.0.1:0', {}, () => ({ onData() {}, onDrain() {}, onClose() {} }), done)
+  })
+  assert.ok(listener.ok)
+  const { address } = listener.value
+  const result = await settle<Result<Connection>>((done) => {
+    world.network.dial(address, { tls: {}, timeoutMs: 50 }, (dialled) => {
+      done(dialled)
+      return undefined
+    })
+  })
+  assert.ok(!result.ok)
+  assert.match(result.error.message, /no answer within 50 ms/)
+  world.stop()
+})
+
+test('TLS that cannot be set up is a value', async () => {
+  const world = openNodeWorld({ onFail: assert.fail })
+  const tls = { cert: 'no certificate', key: 'no key' }
+  const result = await settle<Result<Listener>>((done) => {
+    world.network.listen('127.0.0.1:0', { tls }, () => assert.fail(), done)
+  })
+  assert.ok(!result.ok && result.error.code === 'invalid-request')
+  world.stop()
+})
+
+test('files are private, and a lock of a stopped world is free again', async () => {
+  const directory = temporary()
+  const first = openNodeWorld({ directory: directory.path, onFail: assert.fail })
+  await settle((done) => first.disk.makeDirectory('a/b', done))
+  await settle((done) => first.disk.replace('a/b/f', [new Uint8Array(3)], done))
+  assert.equal(statSync(join(directory.path, 'a')).mode & 0o777, 0o700)
+  assert.equal(statSync(join(directory.path, 'a/b/f')).mode & 0o777, 0o600)
+  assert.ok((await settle<Result<unknown>>((done) => first.disk.lock('a', done))).ok)
+  const second = openNodeWorld({ directory: directory.path, onFail: assert.fail })
+  const refused = await settle<Result<unknown>>((done) => second.disk.lock('a', done))
+  assert.ok(!refused.ok)
+  assert.equal(refused.error.code, 'data-in-use')
+  assert.match(refused.error.message, new RegExp(`process ${process.pid}`))
+  first.stop()
+  await settle<void>((done) => setImmediate(done))
+  assert.ok((await settle<Result<unknown>>((done) => second.disk.lock('a', done))).ok)
+  second.stop()
+  directory.remove()
+})
+
+test('the lock by file excludes the living and takes over from the dead', async () => {
+  const directory = temporary()
+  const take = (): Promise<Result<Lock>> => settle((done) => lockByFile(directory.path, done))
+  const first = await take()
+  assert.ok(first.ok)
+  const second = await take()
+  assert.ok(!second.ok && second.error.code === 'data-in-use')
+  first.value.release()
+  for (const dead of ['', '999999999 5\n', `${process.pid} 5\n`]) {
+    writeFileSync(join(directory.path, 'LOCK'), dead)
+    const heir = await take()
+    assert.ok(heir.ok)
+    assert.ok(!(await take()).ok)
+    heir.value.release()
+  }
+  directory.remove()
+})
+
+test('operating errors become codes', () => {
+  const error = (code: string): Error => Object.assign(new Error(code), { code })
+  assert.equal(diskFailure('write', 'f', error('ENOSPC')).code, 'disk-full')
+  assert.equal(diskFailure('write', 'f', error('EDQUOT')).code, 'disk-full')
+  assert.equal(diskFailure('write', 'f', error('EIO')).code, 'disk-failed')
+  assert.equal(diskFailure('open', 'f', error('EACCES')).code, 'permission-denied')
+  assert.equal(diskFailure('open', 'f', error('EEXIST')).code, 'already-exists')
+  assert.deepEqual(diskFailure('write', 'f', error('EIO')).details, { operation: 'write', path: 'f', errno: 'EIO' })
+  assert.equal(listenFailure('a:1', error('EACCES')).code, 'permission-denied')
+  assert.equal(listenFailure('a:1', error('EADDRNOTAVAIL')).code, 'invalid-request')
+})
+
+test('addresses and certificate names', () => {
+  assert.deepEqual(parseAddress('[::1]:80'), { host: '::1', port: 80 })
+  assert.deepEqual(parseAddress('s1.example:0'), { host: 's1.example', port: 0 })
+  assert.equal(parseAddress('::1:80'), undefined)
+  assert.deepEqual(splitSubjectAltNames('DNS:a, IP Address:127.0.0.1, URI:x://y'), ['a', '127.0.0.1', 'x://y'])
+  assert.deepEqual(splitSubjectAltNames('DNS:"a, DNS:b", DNS:c'), ['a, DNS:b', 'c'])
+})
+
+test('diagnostics: JSON lines from a level on, with bigints, and lost lines are counted', async () => {
+  const stream = new PassThrough({ highWaterMark: 1 })
+  const diagnostics = streamDiagnostics(stream, 'info', { server: 's1' })
+  diagnostics.log('debug', 'not-written')
+  assert.equal(diagnostics.enabled('debug'), false)
+  for (let i = 0; i < 30; i++) diagnostics.log('info', 'big', { id: 2n ** 63n, text: 'x'.repeat(100_000) })
+  const lines: { event: string; server: string; id?: string; dropped?: number }[] = []
+  let rest = ''
+  stream.on('data', (chunk: Buffer) => {
+    const parts = (rest + chunk.toString()).split('\n')
+    rest = parts.pop() ?? ''
+    for (const part of parts) lines.push(JSON.parse(part) as (typeof lines)[number])
+  })
+  await settle<void>((done) => setTimeout(done, 20))
+  diagnostics.log('warn', 'last')
+  await settle<void>((done) => setTimeout(done, 20))
+  const kept = lines.filter((line) => line.event === 'big').length
+  assert.ok(kept >= 10 && kept < 30)
+  assert.equal(lines[0]?.id, '9223372036854775808')
+  assert.equal(lines[0]?.server, 's1')
+  assert.deepEqual(
+    lines.slice(kept).map((line) => [line.event, line.dropped]),
+    [
+      ['log-lines-dropped', 30 - kept],
+      ['last', undefined],
+    ],
+  )
+})
+
+test('a file written in pieces by replace holds them all', async () => {
+  const directory = temporary()
+  const world = openNodeWorld({ directory: directory.path, onFail: assert.fail })
+  const parts = Array.from({ length: 2500 }, (_, i) => new Uint8Array([i & 0xff]))
+  await settle((done) => world.disk.replace('f', parts, done))
+  const content = readFileSync(join(directory.path, 'f'))
+  assert.equal(content.length, 2500)
+  assert.ok(content.every((byte, i) => byte === (i & 0xff)))
+  world.stop()
+  directory.remove()
+})
