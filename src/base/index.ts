@@ -22,6 +22,6 @@ export {
 export { crc32 } from './crc32.ts'
 export type { Failure, FailureCode } from './failure.ts'
 export { failure, FAILURES, SkeinError } from './failure.ts'
-export { invariant, InvariantViolation } from './invariant.ts'
+export { asViolation, invariant, InvariantViolation } from './invariant.ts'
 export type { Err, Ok, Result } from './result.ts'
 export { err, ok } from './result.ts'

@@ -18,3 +18,9 @@ export class InvariantViolation extends Error {
 export function invariant(condition: boolean, name: string, detail: string | (() => string) = ''): asserts condition {
   if (!condition) throw new InvariantViolation(name, typeof detail === 'string' ? detail : detail())
 }
+
+/** What an exception that reached a turn's entry becomes: a violation stays what it is, all else is `uncaught`. */
+export function asViolation(thrown: unknown): InvariantViolation {
+  if (thrown instanceof InvariantViolation) return thrown
+  return new InvariantViolation('uncaught', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+}

@@ -4,7 +4,7 @@
  * `endOfTurn` uses one immediate for any number of callbacks: the check phase comes after all I/O callbacks that were
  * already waiting.
  */
-import { InvariantViolation } from '../../base/index.ts'
+import { asViolation, type InvariantViolation } from '../../base/index.ts'
 
 export interface Turns {
   readonly stopped: boolean
@@ -18,12 +18,6 @@ export interface Turns {
   readonly stop: () => void
   /** Registers a clean-up for `stop`; the returned function forgets it. */
   onStop(cleanUp: () => void): () => void
-}
-
-/** What an exception that reached a turn's entry becomes: an InvariantViolation stays what it is. */
-export function asViolation(thrown: unknown): InvariantViolation {
-  if (thrown instanceof InvariantViolation) return thrown
-  return new InvariantViolation('uncaught', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
 }
 
 export function createTurns(onFail: (violation: InvariantViolation) => void): Turns {
