@@ -1,0 +1,24 @@
+/**
+ * wire: formats and protocols, pure. etcd's protobuf messages, gRPC over HTTP/2 and HTTP/1.1 as state machines, Skein's own
+ * frames between members and in the log.
+ *
+ * Promises: (1) decoders validate every length and tag, and report failures as values; (2) state machines take bytes
+ * and give events, without clock or I/O; (3) what a peer can make them hold is bounded.
+ * Never: opens a connection; knows what a message means to a server.
+ * Sources: RFC 9113, RFC 7541, RFC 9112, gRPC's PROTOCOL-HTTP2.md, protobuf.dev, etcd 3.4 rpc.proto.
+ */
+
+// gRPC and HTTP
+export { createGrpcClient } from './grpc-client.ts'
+export { createGrpcServer } from './grpc-server.ts'
+export type {
+  GrpcCall,
+  GrpcClientConnection,
+  GrpcClientHandlers,
+  GrpcLimits,
+  GrpcServerConnection,
+  GrpcServerHandlers,
+  GrpcStatus,
+  Metadata,
+} from './grpc-types.ts'
+export { GRPC_STATUS } from './grpc-types.ts'
