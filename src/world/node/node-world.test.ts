@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -150,6 +151,28 @@ test('files are private, and a lock of a stopped world is free again', async () 
   await settle<void>((done) => setImmediate(done))
   assert.ok((await settle<Result<unknown>>((done) => second.disk.lock('a', done))).ok)
   second.stop()
+  directory.remove()
+})
+
+test('a lock ends with its process, however that ends', async () => {
+  const directory = temporary()
+  const script = `const { openNodeWorld } = await import(process.argv[1])
+    const world = openNodeWorld({ onFail() {} })
+    world.disk.lock(process.argv[2], (result) => console.log(result.ok ? 'locked' : 'refused'))
+    setInterval(() => {}, 1000)`
+  const face = new URL('./index.js', import.meta.url).href
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, face, directory.path])
+  const told = await settle<string>((done) => child.stdout.once('data', (line: Buffer) => done(line.toString().trim())))
+  assert.equal(told, 'locked')
+  const world = openNodeWorld({ onFail: assert.fail })
+  const take = (): Promise<Result<unknown>> => settle((done) => world.disk.lock(directory.path, done))
+  const refused = await take()
+  assert.ok(!refused.ok && refused.error.details?.['processId'] === child.pid)
+  const ended = settle<void>((done) => child.once('exit', () => done()))
+  child.kill('SIGKILL')
+  await ended
+  assert.ok((await take()).ok)
+  world.stop()
   directory.remove()
 })
 
