@@ -22,3 +22,78 @@ export type {
   Metadata,
 } from './grpc-types.ts'
 export { GRPC_STATUS } from './grpc-types.ts'
+
+// etcd's messages
+export {
+  decodeCompactionRequest,
+  decodeCompactionResponse,
+  decodeDeleteRangeRequest,
+  decodeDeleteRangeResponse,
+  decodeKeyValue,
+  decodeMemberListRequest,
+  decodeMemberListResponse,
+  decodeMoveLeaderRequest,
+  decodeMoveLeaderResponse,
+  decodePutRequest,
+  decodePutResponse,
+  decodeRangeRequest,
+  decodeRangeResponse,
+  decodeResponseHeader,
+  decodeStatusRequest,
+  decodeStatusResponse,
+  decodeTxnRequest,
+  decodeTxnResponse,
+  encodeCompactionRequest,
+  encodeCompactionResponse,
+  encodeDeleteRangeRequest,
+  encodeDeleteRangeResponse,
+  encodeMemberListRequest,
+  encodeMemberListResponse,
+  encodeMoveLeaderRequest,
+  encodeMoveLeaderResponse,
+  encodePutRequest,
+  encodePutResponse,
+  encodeRangeRequest,
+  encodeRangeResponse,
+  encodeResponseHeader,
+  encodeStatusRequest,
+  encodeStatusResponse,
+  encodeTxnRequest,
+  encodeTxnResponse,
+} from './etcd-codec.ts'
+export type { EncodedResponseOp, ResponseKind } from './etcd-encoded.ts'
+export {
+  encodeDeleteRangeBody,
+  encodeHeaderField,
+  encodeKeyValue,
+  encodePutBody,
+  encodeRangeBody,
+  encodeTxnBody,
+  rangeEntrySize,
+  withHeader,
+} from './etcd-encoded.ts'
+export type { EtcdError } from './etcd-errors.ts'
+export { ETCD_ERRORS } from './etcd-errors.ts'
+export type {
+  Compare,
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  KeyValue,
+  Member,
+  MemberListResponse,
+  MoveLeaderRequest,
+  MoveLeaderResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  RequestOp,
+  ResponseHeader,
+  ResponseOp,
+  StatusResponse,
+  TxnRequest,
+  TxnResponse,
+} from './etcd-types.ts'
+export { COMPARE_RESULT, COMPARE_TARGET, SORT_ORDER, SORT_TARGET } from './etcd-types.ts'
