@@ -97,3 +97,10 @@ export type {
   TxnResponse,
 } from './etcd-types.ts'
 export { COMPARE_RESULT, COMPARE_TARGET, SORT_ORDER, SORT_TARGET } from './etcd-types.ts'
+
+// Skein's own formats: frames between members, and the data of log entries.
+export type { ClientSession, Command, CommandKind } from './command.ts'
+export { decodeCommand, encodeCommand, MAX_SESSION_ID_BYTES } from './command.ts'
+export { decodePeerFrame, encodePeerFrame } from './peer-frame.ts'
+export { MAX_TEXT_CHARS } from './peer-types.ts'
+export type { PeerConfig, PeerEntry, PeerFrame, PeerRaftMessage, PeerSnapshotMeta, SnapshotPair } from './peer-types.ts'
