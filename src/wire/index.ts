@@ -22,6 +22,9 @@ export type {
   Metadata,
 } from './grpc-types.ts'
 export { GRPC_STATUS } from './grpc-types.ts'
+export type { Http1Answer, Http1Server } from './http1-server.ts'
+export { createHttp1Server } from './http1-server.ts'
+export { recognise } from './recognise.ts'
 
 // etcd's messages
 export {

@@ -45,7 +45,7 @@ export interface World {
    */
   endOfTurn(callback: () => void): void
   /** CRC-32 (IEEE 802.3, as in zlib), continuing from `seed`. */
-  checksum(bytes: Uint8Array, seed?: number): number
+  readonly checksum: (bytes: Uint8Array, seed?: number) => number
   /**
    * A broken invariant, or damage that makes it unsafe to go on: this server must stop now. Does not return normally
    * into more work: the world stops delivering events to it. The CLI exits, an embedding application gets an event,

@@ -1,0 +1,60 @@
+/** What an application speaks with: any etcd v3 cluster, Skein's or another's. */
+import type {
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  KeyValue,
+  MemberListResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  StatusResponse,
+  TxnRequest,
+  TxnResponse,
+} from '../wire/index.ts'
+import type { Address, TlsOptions } from '../world/index.ts'
+
+export type ClientOptions = {
+  /** `HOST:PORT` of servers, tried in this order; at least one. */
+  readonly endpoints: readonly Address[]
+  /** For each call, milliseconds; default 10,000. After it a read fails, and a write's outcome is unknown. */
+  readonly timeoutMs?: number
+  readonly tls?: TlsOptions
+  /** Sent with every call, for instance `skein-space`. */
+  readonly metadata?: Readonly<Record<string, string>>
+}
+
+export type CallOptions = {
+  /** Instead of the client's. */
+  readonly timeoutMs?: number
+}
+
+/**
+ * Every method rejects with SkeinError. `retryable` tells whether the same call can succeed later; `outcome-unknown` and
+ * `timed-out` mean that a write may or may not take effect. Reads, and writes that certainly were not looked at, are
+ * tried at the other endpoints before an error is reported.
+ */
+export interface Client {
+  range(request: Partial<RangeRequest> & { readonly key: Uint8Array }, options?: CallOptions): Promise<RangeResponse>
+  /** One key, or undefined where it does not exist. */
+  get(key: Uint8Array, options?: CallOptions): Promise<KeyValue | undefined>
+  put(
+    key: Uint8Array,
+    value: Uint8Array,
+    options?: CallOptions & Partial<Pick<PutRequest, 'lease' | 'prevKv' | 'ignoreLease' | 'ignoreValue'>>,
+  ): Promise<PutResponse>
+  deleteRange(
+    request: Partial<DeleteRangeRequest> & { readonly key: Uint8Array },
+    options?: CallOptions,
+  ): Promise<DeleteRangeResponse>
+  txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse>
+  compact(revision: number, options?: CallOptions & { readonly physical?: boolean }): Promise<CompactionResponse>
+  memberList(options?: CallOptions): Promise<MemberListResponse>
+  /** Asks exactly this server. */
+  status(endpoint: Address, options?: CallOptions): Promise<StatusResponse>
+  /** Must be asked of the leader, as etcd wants it: finds it among the endpoints. */
+  moveLeader(target: bigint, options?: CallOptions): Promise<void>
+  /** Ends all connections; calls in progress are rejected with `connection-lost` or `outcome-unknown`. */
+  close(): void
+}
