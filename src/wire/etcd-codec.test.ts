@@ -24,7 +24,7 @@ const list = <T>(of: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(of, { maxLe
 const header = fc.record({ clusterId: bigUint64, memberId: bigUint64, revision: int64, raftTerm: uint64 })
 const maybeHeader = fc.record({ header }, { requiredKeys: [] })
 const withHeaderField = <T extends object>(of: fc.Arbitrary<T>): fc.Arbitrary<T> =>
-  fc.tuple(of, maybeHeader).map(([message, maybe]) => ({ ...message, ...maybe }))
+  fc.tuple(of, maybeHeader).map(([message, maybe]) => Object.assign(message, maybe))
 const keyValue: fc.Arbitrary<KeyValue> = fc.record({
   key: short,
   createRevision: int64,
