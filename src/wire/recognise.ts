@@ -2,9 +2,17 @@
 import { startsWith } from '../base/index.ts'
 import { PREFACE } from './http2-constants.ts'
 
-const METHODS = ['GET ', 'HEAD ', 'POST ', 'PUT ', 'DELETE ', 'OPTIONS ', 'PATCH ', 'CONNECT ', 'TRACE '].map(
-  (method) => new TextEncoder().encode(method),
-)
+const METHODS: readonly Uint8Array[] = [
+  'GET ',
+  'HEAD ',
+  'POST ',
+  'PUT ',
+  'DELETE ',
+  'OPTIONS ',
+  'PATCH ',
+  'CONNECT ',
+  'TRACE ',
+].map((method) => new TextEncoder().encode(method))
 
 export type Recognised = 'http2' | 'http1' | 'unknown' | 'need-more'
 
