@@ -107,10 +107,12 @@ const EXAMPLES: readonly {
     bad: [
       ['src/raft/a.ts', "import x from 'left-pad'"],
       ['src/engine/memory.ts', "import { open } from 'lmdb'"],
+      ['src/engine/lmdb/open.ts', "import { open } from 'lmdb'"],
       ['src/wire/a.ts', "import x from '@grpc/grpc-js'"],
     ],
     good: [
       ['src/engine/lmdb.ts', "import { open } from 'lmdb'"],
+      ['src/engine/lmdb-cursor.ts', "import type { Key } from 'lmdb'"],
       ['src/links/a.ts', "import { sha256 } from '@noble/hashes/sha2.js'"],
       ['src/wire/a.test.ts', "import x from '@grpc/grpc-js'"],
     ],
@@ -168,6 +170,7 @@ const EXAMPLES: readonly {
     ],
     good: [
       ['src/engine/lmdb.ts', 'await x'],
+      ['src/engine/open.ts', "import('./lmdb.ts').then(opened, failed)"],
       ['src/client/a.ts', 'async function f() {}'],
       ['src/raft/a.ts', '// no Promise here\nconst x = { async: 1 }'],
       ['src/mvcc/a.ts', 'if (request.then) f(node.then)'],

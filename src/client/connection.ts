@@ -27,7 +27,7 @@ const LIMITS = {
   callWindowBytes: 8 * 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
   maxOutputBytes: 64 * 1024 * 1024,
-}
+} as const
 
 type Call = { message: Uint8Array | undefined; readonly done: (ended: Ended) => void; readonly cancelTimer: () => void }
 type Queued = { readonly start: () => void; readonly fail: (why: Failure) => void }
