@@ -2,8 +2,8 @@
  * A cursor over one LMDB database: reads short runs of pairs and keeps none of LMDB's own cursors between them, so that no
  * old read transaction is held and the pairs are ours. Runs begin short, since most reads want one pair.
  */
-import type { Database, Transaction } from 'lmdb'
 import { compareBytes } from '../base/index.ts'
+import type { LmdbData, LmdbView } from './lmdb.ts'
 import type { MapCursor } from './ordered-map.ts'
 
 const FIRST_RUN = 2
@@ -12,23 +12,17 @@ const LONGEST_RUN = 256
 type Pair = { readonly key: Uint8Array; readonly value: Uint8Array }
 
 export class LmdbCursor implements MapCursor<Uint8Array> {
-  private readonly data: Database<Uint8Array, Uint8Array>
+  private readonly data: LmdbData
   private readonly start: Uint8Array
   private readonly end: Uint8Array
   private readonly reverse: boolean
-  private readonly transaction: Transaction | undefined
+  private readonly transaction: LmdbView | undefined
   private run: Pair[] = []
   private at = -1
   private length = FIRST_RUN
   private exhausted = false
 
-  constructor(
-    data: Database<Uint8Array, Uint8Array>,
-    start: Uint8Array,
-    end: Uint8Array,
-    reverse: boolean,
-    transaction?: Transaction,
-  ) {
+  constructor(data: LmdbData, start: Uint8Array, end: Uint8Array, reverse: boolean, transaction?: LmdbView) {
     this.data = data
     this.start = start
     this.end = end

@@ -20,6 +20,7 @@ import { LmdbCursor } from './lmdb-cursor.ts'
 import { MergedCursor } from './merged-cursor.ts'
 import { OrderedMap } from './ordered-map.ts'
 import { createRestore } from './lmdb-restore.ts'
+import { checkFile } from './lmdb-file.ts'
 import type { Engine, EngineCursor, EngineOptions, EngineReader, EngineSnapshot } from './types.ts'
 
 /** With pages of 4096 bytes. */
@@ -31,6 +32,8 @@ const FULL_RETRY_MS = 500
 /** undefined: removed. */
 export type Overlay = OrderedMap<Uint8Array | undefined>
 
+export type LmdbData = Database<Uint8Array, Uint8Array>
+export type LmdbView = Transaction
 export type LmdbStore = {
   readonly root: RootDatabase<Uint8Array, Uint8Array>
   readonly data: Database<Uint8Array, Uint8Array>
@@ -40,30 +43,39 @@ export type LmdbStore = {
 export function openLmdbEngine(world: World, options: EngineOptions, done: (result: Result<Engine>) => void): void {
   world.disk.makeDirectory(options.directory, (made) => {
     if (!made.ok) return done(made)
-    let store: LmdbStore
-    const applied = new Map<GroupId, LogIndex>()
-    try {
-      const root = open<Uint8Array, Uint8Array>({
-        path: `${options.directory}/data.mdb`,
-        noSubdir: true,
-        maxDbs: 4,
-        keyEncoding: 'binary',
-        encoding: 'binary',
-        overlappingSync: false,
-        noSync: false,
-        useWritemap: false,
-        cache: false,
-        compression: false,
-        mode: 0o600,
-        pageSize: 4096,
-      } as Parameters<typeof open>[0])
-      store = { root, data: root.openDB({ name: 'data', ...BINARY }), meta: root.openDB({ name: 'meta', ...BINARY }) }
-      for (const { key, value } of store.meta.getRange({}))
-        applied.set(readU32(key) as GroupId, logIndex(readF64(value)))
-    } catch (error) {
-      return done(err(failure('engine-damaged', `${options.directory}/data.mdb cannot be opened: ${String(error)}`)))
-    }
-    done(ok(engineOver(world, options, store, applied)))
+    checkFile(world, `${options.directory}/data.mdb`, (checked) => {
+      if (!checked.ok && checked.error.code !== 'not-found') return done(checked)
+      openChecked(world, options, done)
+    })
+  })
+}
+
+function openChecked(world: World, options: EngineOptions, done: (result: Result<Engine>) => void): void {
+  let store: LmdbStore
+  const applied = new Map<GroupId, LogIndex>()
+  try {
+    const root = open<Uint8Array, Uint8Array>({
+      path: `${options.directory}/data.mdb`,
+      noSubdir: true,
+      maxDbs: 4,
+      keyEncoding: 'binary',
+      encoding: 'binary',
+      overlappingSync: false,
+      noSync: false,
+      useWritemap: false,
+      cache: false,
+      compression: false,
+      permissionsMode: 0o600,
+      pageSize: 4096,
+    } as Parameters<typeof open>[0])
+    store = { root, data: root.openDB({ name: 'data', ...BINARY }), meta: root.openDB({ name: 'meta', ...BINARY }) }
+    for (const { key, value } of store.meta.getRange({})) applied.set(readU32(key) as GroupId, logIndex(readF64(value)))
+  } catch (error) {
+    return done(err(failure('engine-damaged', `${options.directory}/data.mdb cannot be opened: ${String(error)}`)))
+  }
+  // The name of a new file is durable before anything in it counts.
+  world.disk.syncDirectory(options.directory, (synced) => {
+    done(synced.ok ? ok(engineOver(world, options, store, applied)) : synced)
   })
 }
 

@@ -192,16 +192,19 @@ function readerOver(map: OrderedMap<Uint8Array>): EngineReader {
     get: (key) => map.get(key),
     scan(start, end, scanOptions): EngineCursor {
       const cursor = map.cursor(start, end, scanOptions?.reverse === true)
+      let open = true
       return {
-        next: () => cursor.next(),
-        seek: (key) => cursor.seek(key),
+        next: () => open && cursor.next(),
+        seek: (key) => open && cursor.seek(key),
         get key() {
           return cursor.key
         },
         get value() {
           return cursor.value
         },
-        close() {},
+        close() {
+          open = false
+        },
       }
     },
   }
