@@ -29,8 +29,19 @@ export function etcdService(name: 'KV' | 'Cluster' | 'Maintenance'): Readonly<Re
 
 /** grpc-js's client for etcdserverpb.KV. */
 export function kvClientConstructor(): ServiceClientConstructor {
-  const root = loadPackageDefinition(load()) as unknown as { etcdserverpb: { KV: ServiceClientConstructor } }
-  return root.etcdserverpb.KV
+  return clientConstructor('KV')
+}
+
+/** grpc-js's client for etcdserverpb.Lease. */
+export function leaseClientConstructor(): ServiceClientConstructor {
+  return clientConstructor('Lease')
+}
+
+function clientConstructor(name: string): ServiceClientConstructor {
+  const root = loadPackageDefinition(load()) as unknown as {
+    readonly etcdserverpb: Readonly<Record<string, ServiceClientConstructor>>
+  }
+  return root.etcdserverpb[name] as ServiceClientConstructor
 }
 
 const RENAMED: Readonly<Record<string, string>> = {

@@ -1,8 +1,16 @@
 /** Short ways to write requests to the store, and to read its answers, in tests. */
 import type { Result } from '../src/base/index.ts'
 import { EMPTY, spaceId, text, utf8 } from '../src/base/index.ts'
-import type { MvccOperation, MvccStore } from '../src/mvcc/index.ts'
-import { openStore } from '../src/mvcc/index.ts'
+import type { EngineWriter } from '../src/engine/index.ts'
+import type { Answered, MvccOperation, MvccStore } from '../src/mvcc/index.ts'
+import {
+  openStore,
+  validateCompact,
+  validateDeleteRange,
+  validatePut,
+  validateRange,
+  validateTxn,
+} from '../src/mvcc/index.ts'
 import type {
   Compare,
   DeleteRangeRequest,
@@ -21,6 +29,7 @@ import {
   decodeRangeResponse,
   decodeTxnResponse,
 } from '../src/wire/index.ts'
+import type { Operation } from './mvcc-operations.testkit.ts'
 import type { SortedEngine } from './sorted-engine.ts'
 import { createSortedEngine } from './sorted-engine.ts'
 
@@ -126,6 +135,34 @@ export function testStore(
       while (!store.scrub(maxVersions, engine.writer)) steps++
       return steps
     },
+  }
+}
+
+/** Runs `write` with a writer, as the engine's applyBatch does. */
+export type Batch = <T>(write: (writer: EngineWriter) => T) => T
+
+/** What a server does with a decoded request: validates it, then applies or reads. */
+export function execute(store: MvccStore, batch: Batch, operation: Operation, slice: number = 3): Result<Answered> {
+  const valid = validated(operation)
+  if (!valid.ok) return valid
+  if (operation.type === 'range') return readRange(store, operation.request, slice)
+  return batch((writer) => store.apply(operation, writer))
+}
+
+function validated(operation: Operation): Result<void> {
+  switch (operation.type) {
+    case 'range':
+      return validateRange(operation.request)
+    case 'put':
+      return validatePut(operation.request)
+    case 'deleteRange':
+      return validateDeleteRange(operation.request)
+    case 'txn':
+      return validateTxn(operation.request)
+    case 'compact':
+      return validateCompact(operation.request)
+    default:
+      return operation satisfies never
   }
 }
 

@@ -9,7 +9,7 @@
  */
 import type { SpaceId } from '../base/index.ts'
 import { invariant } from '../base/index.ts'
-import type { EngineReader, EngineWriter } from '../engine/types.ts'
+import type { EngineReader, EngineWriter } from '../engine/index.ts'
 import {
   metaKey,
   revisionKey,

@@ -6,7 +6,7 @@
  */
 import type { Failure, Result, SpaceId } from '../base/index.ts'
 import { err, invariant, ok } from '../base/index.ts'
-import type { EngineReader } from '../engine/types.ts'
+import type { EngineReader } from '../engine/index.ts'
 import type { RangeRequest } from '../wire/index.ts'
 import type { Interval } from './keys.ts'
 import { createCollector } from './range.ts'

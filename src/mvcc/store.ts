@@ -4,7 +4,7 @@
  */
 import type { Result, SpaceId } from '../base/index.ts'
 import { EMPTY, err, ok } from '../base/index.ts'
-import type { EngineReader, EngineWriter } from '../engine/types.ts'
+import type { EngineReader, EngineWriter } from '../engine/index.ts'
 import type { CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest } from '../wire/index.ts'
 import { readCompaction, scrubVersions, writeCompaction } from './compaction.ts'
 import { revisionKey, revisionMain, revisionSub } from './keys.ts'

@@ -4,7 +4,7 @@
  */
 import type { SpaceId } from '../base/index.ts'
 import { invariant } from '../base/index.ts'
-import type { EngineCursor, EngineReader } from '../engine/types.ts'
+import type { EngineCursor, EngineReader } from '../engine/index.ts'
 import type { KeyValue } from '../wire/index.ts'
 import { decodeKeyValue } from '../wire/index.ts'
 import {

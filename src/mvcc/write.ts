@@ -5,7 +5,7 @@
  */
 import type { Failure, Result, SpaceId } from '../base/index.ts'
 import { EMPTY, err, failure, invariant, ok } from '../base/index.ts'
-import type { EngineReader, EngineWriter } from '../engine/types.ts'
+import type { EngineReader, EngineWriter } from '../engine/index.ts'
 import type { DeleteRangeRequest, KeyValue, PutRequest, RangeRequest } from '../wire/index.ts'
 import { encodeDeleteRangeBody, encodeKeyValue, encodePutBody, rangeEntrySize } from '../wire/index.ts'
 import { revisionKey, revisionValue, TOMBSTONE, versionKey } from './keys.ts'
