@@ -39,8 +39,8 @@ export interface Cluster {
   readonly simulation: Simulation
   readonly members: readonly Member[]
   /** Runs until `condition`, or says what everybody heard. */
-  until(condition: () => boolean, withinMs?: number): void
-  run(forMs: number): void
+  readonly until: (condition: () => boolean, withinMs?: number) => void
+  readonly run: (forMs: number) => void
 }
 
 /** Serves a member's links on its port, as the shared port does. */
