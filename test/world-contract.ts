@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compareBytes, concatBytes, type Failure, type Result, utf8, text } from '../src/base/index.ts'
+import { compareBytes, concatBytes, type Failure, type Result, toHex, utf8, text } from '../src/base/index.ts'
 import type { Connection, ConnectionHandlers, DiskFile, Done, Listener, World } from '../src/world/index.ts'
 
 export interface Rig {
@@ -535,6 +535,15 @@ function clocks(name: string, makeRig: MakeRig): void {
     const bytes = utf8('123456789')
     assert.equal(rig.here.checksum(bytes), 0xcbf43926)
     assert.equal(rig.here.checksum(bytes.subarray(4), rig.here.checksum(bytes.subarray(0, 4))), 0xcbf43926)
+  })
+
+  on('HMAC, where there is one, is HMAC-SHA256 (RFC 4231, test case 2)', async (rig) => {
+    const { hmacSha256 } = rig.here
+    if (hmacSha256 === undefined) return
+    const expected = '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843'
+    const whole = hmacSha256(utf8('Jefe'), [utf8('what do ya want for nothing?')])
+    const parts = hmacSha256(utf8('Jefe'), [utf8('what do ya want '), utf8(''), utf8('for nothing?')])
+    assert.deepEqual([toHex(whole), toHex(parts)], [expected, expected])
   })
 
   on('random bytes have the length asked for, and fractions are in [0, 1)', async (rig) => {

@@ -47,6 +47,11 @@ export interface World {
   /** CRC-32 (IEEE 802.3, as in zlib), continuing from `seed`. */
   readonly checksum: (bytes: Uint8Array, seed?: number) => number
   /**
+   * HMAC-SHA256 (RFC 2104) of the parts as one: what authenticates every write between members, ten times as fast as
+   * in plain code. Absent where the platform has none that answers at once: then its users do it in plain code.
+   */
+  readonly hmacSha256?: (key: Uint8Array, parts: readonly Uint8Array[]) => Uint8Array
+  /**
    * A broken invariant, or damage that makes it unsafe to go on: this server must stop now. Does not return normally
    * into more work: the world stops delivering events to it. The CLI exits, an embedding application gets an event,
    * the lab records a finding.

@@ -7,7 +7,7 @@
  * Never: ends the process, touches its signals, blocks the event loop, keeps state between two worlds.
  * Source: etcd's and TigerBeetle's I/O layers for what must be looped, synced and bounded.
  */
-import { randomFillSync } from 'node:crypto'
+import { createHmac, randomFillSync } from 'node:crypto'
 import zlib from 'node:zlib'
 import { crc32, type InvariantViolation } from '../../base/index.ts'
 import type { Diagnostics, World } from '../index.ts'
@@ -51,6 +51,11 @@ export function openNodeWorld(options: NodeWorldOptions): NodeWorld {
     diagnostics,
     endOfTurn: turns.endOfTurn,
     checksum: nativeChecksum ?? crc32,
+    hmacSha256(key, parts) {
+      const hmac = createHmac('sha256', key)
+      for (const part of parts) hmac.update(part)
+      return new Uint8Array(hmac.digest())
+    },
     fail: turns.fail,
     stop: turns.stop,
   }
