@@ -53,8 +53,8 @@ export function createSession(
   limits: { readonly maxFrameBytes: number; readonly maxQueuedBytes: number },
   events: SessionEvents,
 ): Session {
-  const writer = createRecordWriter(createTagger(agreement.sendKey))
-  const reader = createFrameReader(createTagger(agreement.receiveKey), limits.maxFrameBytes)
+  const writer = createRecordWriter(createTagger(agreement.sendKey, world.hmacSha256))
+  const reader = createFrameReader(createTagger(agreement.receiveKey, world.hmacSha256), limits.maxFrameBytes)
   let ended = false
   let pending: Parts[] = []
   let pendingBytes = 0
