@@ -177,6 +177,25 @@ test('after a failed sync no later sync vouches for the data', () => {
   assert.deepEqual(outcomes, new Set([1, 2]))
 })
 
+test('after a failed sync what is written again and synced is durable', () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const b = bench(seed)
+    const file = durableFile(b, sectors([1]))
+    settle<void>(b, (done) => file.write(0, [sectors([2, 2])], done))
+    b.a.disk.fault = (operation) => (operation === 'datasync' ? 'disk-failed' : undefined)
+    let isOver = false
+    file.datasync(() => {
+      isOver = true
+    })
+    b.simulation.run({ until: () => isOver })
+    b.a.disk.fault = undefined
+    settle<void>(b, (done) => file.write(0, [sectors([3])], done))
+    settle<void>(b, (done) => file.datasync(done))
+    b.a.crash()
+    assert.equal(b.a.disk.peek('f')?.[0], 3)
+  }
+})
+
 test('a full disk refuses, and takes writes again when there is space', () => {
   const b = bench('full')
   const file = durableFile(b, sectors([1]))

@@ -21,8 +21,13 @@ export class SimInode {
   readonly #versions = new Map<number, (Uint8Array | undefined)[]>()
   /** Sizes before each change since the last sync, the durable one first. */
   #sizes: number[] = []
-  /** After a failed sync the system may have dropped what it could not write: no later sync vouches for it. */
-  #syncFailed = false
+  /**
+   * Sectors that a failed sync left in doubt: reads show them, and the system believes them written. No later sync vouches
+   * for them unless they are written again (Rebello et al., ATC 2020).
+   */
+  readonly #dropped = new Set<number>()
+  /** The size is in doubt likewise. */
+  #isSizeDropped = false
 
   get size(): number {
     return this.#size
@@ -56,14 +61,15 @@ export class SimInode {
   }
 
   sync(): void {
-    if (this.#syncFailed) return
-    this.#versions.clear()
-    this.#sizes = []
+    if (this.#dropped.size === 0) this.#versions.clear()
+    else for (const sector of this.#versions.keys()) if (!this.#dropped.has(sector)) this.#versions.delete(sector)
+    if (!this.#isSizeDropped) this.#sizes = []
   }
 
   /** The sync was refused: what was unsynced stays readable and is never again certain to be durable. */
   failSync(): void {
-    this.#syncFailed = true
+    for (const sector of this.#versions.keys()) this.#dropped.add(sector)
+    this.#isSizeDropped = this.#sizes.length > 0
   }
 
   /** Whether a crash could change anything. */
@@ -88,11 +94,14 @@ export class SimInode {
     this.#size = size
     this.#versions.clear()
     this.#sizes = []
-    this.#syncFailed = false
+    this.#dropped.clear()
+    this.#isSizeDropped = false
   }
 
   #remember(from: number, to: number): void {
+    this.#isSizeDropped = false
     for (let sector = Math.floor(from / SECTOR_BYTES); sector * SECTOR_BYTES < to; sector++) {
+      this.#dropped.delete(sector)
       const start = sector * SECTOR_BYTES
       const content = start < this.#size ? this.#bytes.slice(start, start + SECTOR_BYTES) : undefined
       const versions = this.#versions.get(sector)

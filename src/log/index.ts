@@ -8,5 +8,5 @@
  * Never: knows what an entry means; retries a failed sync.
  * Source: DESIGN law 6; Rebello et al., "Can Applications Recover from fsync Failures?" (ATC 2020); rabbitmq/ra's log.
  */
-export { openLog } from './log.ts'
+export { openLog } from './open.ts'
 export type { LogBase, LogEntry, LogHardState, LogOptions, LogWrite, RecoveredGroup, WriteAheadLog } from './types.ts'
