@@ -10,6 +10,16 @@ import { invariant, logIndex, term as makeTerm } from '../base/index.ts'
 import { decodeConfig } from './config-codec.ts'
 import type { Config, Entry, RaftStart, SnapshotMeta } from './types.ts'
 
+/** What an entry costs in memory and on the wire beside its data: it makes bounds in bytes bound the count too. */
+export const ENTRY_OVERHEAD_BYTES = 16
+
+/** Stands where an entry was dropped, so that its data can go. */
+const DROPPED: Entry = { index: logIndex(0), term: makeTerm(0), type: 'normal', data: new Uint8Array(0) }
+
+export function sizeOf(entry: Entry): number {
+  return entry.data.length + ENTRY_OVERHEAD_BYTES
+}
+
 type Run = { readonly term: Term; readonly firstIndex: LogIndex }
 
 export interface LogView {
@@ -26,15 +36,15 @@ export interface LogView {
   configAt(index: LogIndex): Config
   /** Undefined outside [base.index, lastIndex]. */
   termAt(index: LogIndex): Term | undefined
-  /** First index of the run that holds `index`, but not below base.index + 1. */
-  runStart(index: LogIndex): LogIndex
-  /** The largest index at or below `index` whose term is at most `limit`. */
+  /** The largest index at or below `index` whose term is at most `limit`; not below the base unless `index` is. */
   lastAtOrBelow(index: LogIndex, limit: Term): LogIndex
   append(entries: readonly Entry[]): void
   /** Drops everything above `index`. */
   cut(index: LogIndex): void
-  persistedUpTo(index: LogIndex, term: Term): void
-  reset(meta: SnapshotMeta): void
+  /** The caller answers for it that what is durable up to `index` is what stands here now. */
+  persistedUpTo(index: LogIndex): void
+  /** Everything is replaced by a snapshot, which is not durable yet; what was durable up to `kept` agrees with it. */
+  reset(meta: SnapshotMeta, kept: LogIndex): void
   compact(index: LogIndex): void
   /** Entries in memory; undefined where `from` is older than the tail. */
   slice(from: LogIndex, through: LogIndex): readonly Entry[] | undefined
@@ -54,12 +64,17 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
   let tailFirst = lastIndex + 1
   let tailBytes = 0
 
+  const dropFirst = (): void => {
+    tailBytes -= sizeOf(tail[tailStart] as Entry)
+    tail[tailStart] = DROPPED
+    tailStart++
+    tailFirst++
+  }
+
+  const isOverfull = (): boolean => tailStart < tail.length && tailBytes > maxTailBytes && tailFirst <= persisted
+
   const trim = (): void => {
-    while (tailStart < tail.length && tailBytes > maxTailBytes && tailFirst <= persisted) {
-      tailBytes -= (tail[tailStart] as Entry).data.length
-      tailStart++
-      tailFirst++
-    }
+    while (isOverfull()) dropFirst()
     if (tailStart > 1024 && tailStart * 2 > tail.length) {
       tail = tail.slice(tailStart)
       tailStart = 0
@@ -89,7 +104,7 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
     lastIndex = index
     if (persisted > index) persisted = index
     while (tail.length > tailStart && tailFirst + (tail.length - tailStart) - 1 > index) {
-      tailBytes -= (tail.pop() as Entry).data.length
+      tailBytes -= sizeOf(tail.pop() as Entry)
     }
     if (tail.length === tailStart) {
       tail = []
@@ -130,13 +145,9 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
       return base.config
     },
     termAt,
-    runStart(index) {
-      if (index <= base.index || runs.length === 0) return base.index
-      const first = (runs[runAt(index)] as Run).firstIndex
-      return first > base.index ? first : logIndex(base.index + 1)
-    },
     lastAtOrBelow(index, limit) {
       let at = index < lastIndex ? index : lastIndex
+      if (at < base.index) return at
       while (at > base.index) {
         const run = runs[runAt(at)] as Run
         if (run.term <= limit) return at
@@ -152,23 +163,24 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
         if (runs.length === 0 || entry.term !== lastTerm) runs.push({ term: entry.term, firstIndex: entry.index })
         if (entry.type === 'config') configs.push({ index: entry.index, config: configIn(entry) })
         tail.push(entry)
-        tailBytes += entry.data.length
+        tailBytes += sizeOf(entry)
         lastIndex = entry.index
       }
       trim()
     },
     cut,
-    persistedUpTo(index, term) {
-      if (index <= persisted || termAt(index) !== term) return
+    persistedUpTo(index) {
+      if (index <= persisted) return
+      invariant(index <= lastIndex, 'persisted-within-log', () => `${index}, last ${lastIndex}`)
       persisted = index
       trim()
     },
-    reset(meta) {
+    reset(meta, kept) {
       base = meta
       runs = []
       configs = []
       lastIndex = meta.index
-      persisted = meta.index
+      if (persisted > kept) persisted = kept
       tail = []
       tailStart = 0
       tailFirst = meta.index + 1
@@ -176,7 +188,7 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
     },
     compact(index) {
       if (index <= base.index) return
-      invariant(index <= lastIndex, 'log-compacts-itself-only', () => `${index} of ${lastIndex}`)
+      invariant(index <= persisted, 'log-compacts-what-is-durable', () => `${index} of ${persisted}`)
       const term = termAt(index) ?? makeTerm(0)
       const config = this.configAt(index)
       configs = configs.filter((known) => known.index > index)
@@ -189,11 +201,8 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
         else runs[0] = { term: first.term, firstIndex: logIndex(index + 1) }
       }
       base = { index, term, config }
-      while (tailStart < tail.length && tailFirst <= index) {
-        tailBytes -= (tail[tailStart] as Entry).data.length
-        tailStart++
-        tailFirst++
-      }
+      for (let count = Math.min(index + 1 - tailFirst, tail.length - tailStart); count > 0; count--) dropFirst()
+      trim()
     },
     slice(from, through) {
       if (from < tailFirst || through > lastIndex || from > through) return undefined
@@ -205,7 +214,7 @@ export function createLogView(start: RaftStart, maxTailBytes: number): LogView {
       let end = first
       let sizeBytes = 0
       while (end < tail.length) {
-        sizeBytes += (tail[end] as Entry).data.length + 16
+        sizeBytes += sizeOf(tail[end] as Entry)
         if (end > first && sizeBytes > maxBytes) break
         end++
       }

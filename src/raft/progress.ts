@@ -15,6 +15,8 @@ export interface Progress {
   next: LogIndex
   /** In probe: an append is out, and nothing more is sent until it is answered or a heartbeat passes. */
   probeSent: boolean
+  /** In replicate: a heartbeat was answered since the last append was, although appends are out. */
+  quiet: boolean
   /** Appends in flight: last index and bytes of each, oldest first. */
   inflight: { readonly last: LogIndex; readonly sizeBytes: number }[]
   inflightBytes: number
@@ -28,18 +30,19 @@ export interface Progress {
   toldCommit: LogIndex
 }
 
-export function createProgress(id: MemberId, next: LogIndex): Progress {
+export function createProgress(id: MemberId, next: LogIndex, recentActive: boolean): Progress {
   return {
     id,
     state: 'probe',
     match: logIndex(0),
     next,
     probeSent: false,
+    quiet: false,
     inflight: [],
     inflightBytes: 0,
     pendingSnapshot: logIndex(0),
     reading: undefined,
-    recentActive: false,
+    recentActive,
     toldCommit: logIndex(0),
   }
 }
@@ -66,6 +69,7 @@ export function becomeSnapshot(progress: Progress, index: LogIndex): void {
 
 function clear(progress: Progress): void {
   progress.probeSent = false
+  progress.quiet = false
   progress.inflight = []
   progress.inflightBytes = 0
   progress.pendingSnapshot = logIndex(0)
@@ -79,7 +83,8 @@ export function advance(progress: Progress, index: LogIndex): boolean {
     progress.inflightBytes -= (progress.inflight[freed] as { sizeBytes: number }).sizeBytes
     freed++
   }
-  if (freed > 0) progress.inflight.splice(0, freed)
+  if (freed === progress.inflight.length) progress.inflight.length = 0
+  else if (freed > 0) progress.inflight.splice(0, freed)
   if (progress.next <= index) progress.next = logIndex(index + 1)
   if (index <= progress.match) return false
   progress.match = index
@@ -89,7 +94,7 @@ export function advance(progress: Progress, index: LogIndex): boolean {
 /** Whether nothing more may be sent now. */
 export function isPaused(
   progress: Progress,
-  limits: { maxInflightMessages: number; maxInflightBytes: number },
+  limits: { readonly maxInflightMessages: number; readonly maxInflightBytes: number },
 ): boolean {
   if (progress.reading !== undefined) return true
   switch (progress.state) {

@@ -77,6 +77,7 @@ export type RaftMessage = Envelope &
      * Received: handed in by the replica once the whole state has been staged; the core then decides.
      */
     | { readonly type: 'snapshot'; readonly meta: SnapshotMeta }
+    /** `context` is the asking core's own number: an answer to an earlier run of it must not pass for one to this. */
     | { readonly type: 'readIndex'; readonly context: number }
     | { readonly type: 'readIndexReply'; readonly context: number; readonly index: LogIndex; readonly refused: boolean }
     | { readonly type: 'timeoutNow' }
@@ -98,14 +99,17 @@ export type RaftInput =
   | { readonly type: 'changeConfig'; readonly change: ConfigChange }
   /** Leave a joint configuration that has `autoLeave` false. */
   | { readonly type: 'leaveJoint' }
-  /** Answered by `Ready.reads` or `Ready.readsRefused` with the same context (unique per server while outstanding). */
+  /**
+   * Answered by `Ready.reads` or `Ready.readsRefused` with the same context (unique while outstanding), unless a message
+   * is lost: then it is for the caller to ask again.
+   */
   | { readonly type: 'readIndex'; readonly context: number }
   | { readonly type: 'transferLeadership'; readonly to: MemberId }
-  /** Start an election now, as if the timeout had passed (bootstrap of a single server, tests). */
+  /** Start an election now, as if the timeout had passed. Ignored where a leader's lease may count on this member. */
   | { readonly type: 'campaign' }
   /**
-   * Everything in the Ready numbered `ready` and before is durable; the log ended at (`term`, `index`) then. Ignored
-   * for entries that were since rewritten.
+   * Everything in the Ready numbered `ready` and before is durable; its last entry, else its snapshot, was (`term`,
+   * `index`). Counts for nothing that was since rewritten, nor where that Ready carried nothing to persist.
    */
   | { readonly type: 'persisted'; readonly ready: number; readonly term: Term; readonly index: LogIndex }
   /** The state machine has applied everything up to `index`. */
@@ -167,8 +171,9 @@ export type RaftOptions = {
   readonly preVote: boolean
   readonly checkQuorum: boolean
   /**
-   * Reads without a round trip while a quorum has answered within electionTimeoutMs x (1 - drift). `maxDriftPpm` bounds how much
-   * faster this clock may run than any other; a follower's stickiness is what makes it sound. Undefined: off.
+   * Reads without a round trip while a quorum has answered within electionTimeoutMs x (1 - drift). `maxDriftPpm` bounds
+   * how much faster any other member's clock may run than this one. The stickiness of followers makes it sound: it needs
+   * `checkQuorum`, and the same values of this option and of electionTimeoutMs at every member. Undefined: off.
    */
   readonly lease: { readonly maxDriftPpm: number } | undefined
   /** Of one append message. */
@@ -176,11 +181,11 @@ export type RaftOptions = {
   /** Of appends sent and not answered, per follower. */
   readonly maxInflightMessages: number
   readonly maxInflightBytes: number
-  /** Of proposals not yet committed; more is refused with too-many-requests. One proposal is always let in. */
+  /** Of proposals not yet committed, 16 bytes each beside their data; more is refused with too-many-requests. One is let in. */
   readonly maxUncommittedBytes: number
   /** Of recent entries kept in memory; older ones are asked for with `entriesWanted`. Unpersisted ones always stay. */
   readonly maxTailBytes: number
-  /** In [0, 1): election jitter. */
+  /** In [0, 1): election jitter, and where the numbers of forwarded reads begin. */
   readonly random: () => number
 }
 
