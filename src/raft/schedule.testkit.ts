@@ -204,6 +204,11 @@ export function runSchedule(seed: number, steps: number): Outcome {
     }
     settle(server)
   }
+  const transfer = (server: Server): void => {
+    const result = step(server, { type: 'transferLeadership', to: any().id }, clock(server))
+    if (result.ok) transfers++
+    settle(server)
+  }
   const fall = (server: Server): void => {
     if (!server.up) return
     crashes++
@@ -237,28 +242,25 @@ export function runSchedule(seed: number, steps: number): Outcome {
     const server = anyUp()
     if (server === undefined) return rise(any())
     const what = fraction()
-    if (what < 0.5) for (let count = 1 + below(4); count > 0; count--) deliverOne()
-    else if (what < 0.68) {
+    if (what < 0.46) for (let count = 1 + below(4); count > 0; count--) deliverOne()
+    else if (what < 0.63) {
       persist(server, clock(server))
       settle(server)
-    } else if (what < 0.78) passTime(1 + below(8))
-    else if (what < 0.83) propose(leaderOf() ?? server)
-    else if (what < 0.85) propose(server)
-    else if (what < 0.88) read(server)
-    else if (what < 0.92) {
-      apply(server, 1 + below(4), clock(server))
+    } else if (what < 0.75) passTime(1 + below(14))
+    else if (what < 0.81) propose(leaderOf() ?? server)
+    else if (what < 0.82) propose(server)
+    else if (what < 0.85) read(server)
+    else if (what < 0.9) {
+      apply(server, 1 + below(6), clock(server))
       readWanted(server, clock(server))
       settle(server)
-    } else if (what < 0.93) reconfigure(leaderOf() ?? server)
-    else if (what < 0.942) compact(server, below(4), clock(server))
-    else if (what < 0.946) split()
-    else if (what < 0.95) {
-      const { id } = any()
-      const result = step(leaderOf() ?? server, { type: 'transferLeadership', to: id }, clock(leaderOf() ?? server))
-      if (result.ok) transfers++
-    } else if (what < 0.953) step(server, { type: 'unreachable', to: any().id }, clock(server))
-    else if (what < 0.956) step(server, { type: 'campaign' }, clock(server))
-    else if (what < 0.956 + crashing) fall(server)
+    } else if (what < 0.92) reconfigure(leaderOf() ?? server)
+    else if (what < 0.935) compact(server, below(4), clock(server))
+    else if (what < 0.94) split()
+    else if (what < 0.945) transfer(leaderOf() ?? server)
+    else if (what < 0.948) step(server, { type: 'unreachable', to: any().id }, clock(server))
+    else if (what < 0.95) step(server, { type: 'campaign' }, clock(server))
+    else if (what < 0.95 + crashing) fall(server)
     else if (what > 0.98) rise(any())
     else drain(server)
   }
