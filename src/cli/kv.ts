@@ -1,0 +1,169 @@
+/** `skein get | put | del | txn`: the key-value calls, through any server. */
+import { readFileSync } from 'node:fs'
+import { EMPTY, strictText, text, toHex, utf8 } from '../base/index.ts'
+import type { Client } from '../client/index.ts'
+import type { KeyValue, ResponseOp, TxnResponse } from '../wire/index.ts'
+import { SORT_ORDER, SORT_TARGET } from '../wire/index.ts'
+import { EXIT, usage } from './exit.ts'
+import type { OptionSpecs, Parsed } from './options.ts'
+import type { Output } from './output.ts'
+import { prefixEnd } from './prefix.ts'
+import { parseTxn } from './txn-input.ts'
+
+export const GET_OPTIONS: OptionSpecs = {
+  prefix: 'boolean',
+  'from-key': 'boolean',
+  limit: 'string',
+  rev: 'string',
+  order: 'string',
+  'sort-by': 'string',
+  'keys-only': 'boolean',
+  'count-only': 'boolean',
+  'value-only': 'boolean',
+  serializable: 'boolean',
+}
+export const PUT_OPTIONS: OptionSpecs = { prev: 'boolean' }
+export const DEL_OPTIONS: OptionSpecs = { prefix: 'boolean', 'from-key': 'boolean', prev: 'boolean' }
+export const TXN_OPTIONS: OptionSpecs = {}
+
+export async function get(client: Client, parsed: Parsed, output: Output): Promise<number> {
+  const range = rangeOf('get', parsed)
+  const response = await client.range({
+    ...range,
+    limit: parsed.number('limit', 0, Number.MAX_SAFE_INTEGER) ?? 0,
+    revision: parsed.number('rev', 0, Number.MAX_SAFE_INTEGER) ?? 0,
+    sortOrder: choice(parsed, 'order', { ascend: SORT_ORDER.ascend, descend: SORT_ORDER.descend }) ?? SORT_ORDER.none,
+    sortTarget: choice(parsed, 'sort-by', SORT_TARGET) ?? SORT_TARGET.key,
+    keysOnly: parsed.flag('keys-only'),
+    countOnly: parsed.flag('count-only'),
+    serializable: parsed.flag('serializable'),
+  })
+  if (output.json) {
+    output.object({ revision: response.header?.revision, count: response.count, more: response.more, kvs: response.kvs.map(plain) })
+  } else if (parsed.flag('count-only')) output.print(String(response.count))
+  else {
+    for (const kv of response.kvs) {
+      if (!parsed.flag('value-only')) output.print(show(kv.key))
+      if (!parsed.flag('keys-only')) output.print(show(kv.value))
+    }
+  }
+  const single = range.rangeEnd.length === 0
+  if (single && response.kvs.length === 0 && !parsed.flag('count-only')) {
+    if (!output.json) output.progress(`skein: there is no key ${JSON.stringify(parsed.positionals[0])}`)
+    return EXIT.notFound
+  }
+  return EXIT.ok
+}
+
+export async function put(client: Client, parsed: Parsed, output: Output): Promise<number> {
+  const [key, given, ...rest] = parsed.positionals
+  if (key === undefined || rest.length > 0) usage('skein put KEY VALUE (or the value on standard input)')
+  const value = given === undefined ? new Uint8Array(readFileSync(0)) : utf8(given)
+  const response = await client.put(utf8(key), value, { prevKv: parsed.flag('prev') })
+  if (output.json) {
+    output.object({ revision: response.header?.revision, ...(response.prevKv && { prev: plain(response.prevKv) }) })
+  } else {
+    output.print(`OK at revision ${response.header?.revision}`)
+    if (response.prevKv !== undefined) output.print(show(response.prevKv.value))
+  }
+  return EXIT.ok
+}
+
+export async function del(client: Client, parsed: Parsed, output: Output): Promise<number> {
+  const response = await client.deleteRange({ ...rangeOf('del', parsed), prevKv: parsed.flag('prev') })
+  if (output.json) {
+    output.object({ revision: response.header?.revision, deleted: response.deleted, prev: response.prevKvs.map(plain) })
+  } else {
+    output.print(String(response.deleted))
+    for (const kv of response.prevKvs) output.print(`${show(kv.key)}\n${show(kv.value)}`)
+  }
+  return EXIT.ok
+}
+
+/** The transaction comes on standard input, in etcdctl's grammar. */
+export async function txn(client: Client, parsed: Parsed, output: Output): Promise<number> {
+  if (parsed.positionals.length > 0) usage('skein txn reads the transaction from standard input: see skein help txn')
+  const request = parseTxn(readFileSync(0, 'utf8'))
+  const response = await client.txn(request)
+  if (output.json) output.object({ revision: response.header?.revision, ...plainTxn(response) })
+  else {
+    output.print(response.succeeded ? 'SUCCESS' : 'FAILURE')
+    for (const op of response.responses) for (const line of showOp(op)) output.print(line)
+  }
+  return EXIT.ok
+}
+
+function rangeOf(command: string, parsed: Parsed): { key: Uint8Array; rangeEnd: Uint8Array } {
+  const [key, end, ...rest] = parsed.positionals
+  if (key === undefined || rest.length > 0) usage(`skein ${command} KEY [END]`)
+  const prefix = parsed.flag('prefix')
+  const fromKey = parsed.flag('from-key')
+  if ([prefix, fromKey, end !== undefined].filter(Boolean).length > 1) {
+    usage('--prefix, --from-key and an end of the range exclude each other')
+  }
+  const bytes = utf8(key)
+  if (prefix) return { key: bytes.length === 0 ? ZERO : bytes, rangeEnd: prefixEnd(bytes) }
+  if (fromKey) return { key: bytes.length === 0 ? ZERO : bytes, rangeEnd: ZERO }
+  return { key: bytes, rangeEnd: end === undefined ? EMPTY : utf8(end) }
+}
+
+const ZERO = new Uint8Array(1)
+
+function choice(parsed: Parsed, name: string, choices: Readonly<Record<string, number>>): number | undefined {
+  const value = parsed.text(name)
+  if (value === undefined) return undefined
+  const chosen = choices[value.toLowerCase()]
+  return chosen ?? usage(`--${name} must be one of ${Object.keys(choices).join(', ')}, not ${JSON.stringify(value)}`)
+}
+
+function show(bytes: Uint8Array): string {
+  return strictText(bytes) ?? `0x${toHex(bytes)}`
+}
+
+function plain(kv: KeyValue): Record<string, unknown> {
+  return {
+    key: text(kv.key),
+    value: text(kv.value),
+    createRevision: kv.createRevision,
+    modRevision: kv.modRevision,
+    version: kv.version,
+    ...(kv.lease !== 0n && { lease: kv.lease }),
+    // Text above is lossy where the bytes are not UTF-8.
+    ...(strictText(kv.value) === undefined && { valueHex: toHex(kv.value) }),
+    ...(strictText(kv.key) === undefined && { keyHex: toHex(kv.key) }),
+  }
+}
+
+function plainTxn(response: TxnResponse): Record<string, unknown> {
+  return { succeeded: response.succeeded, responses: response.responses.map(plainOp) }
+}
+
+function plainOp(op: ResponseOp): Record<string, unknown> {
+  switch (op.type) {
+    case 'range':
+      return { type: 'range', count: op.range.count, kvs: op.range.kvs.map(plain) }
+    case 'put':
+      return { type: 'put' }
+    case 'deleteRange':
+      return { type: 'deleteRange', deleted: op.deleteRange.deleted }
+    case 'txn':
+      return { type: 'txn', ...plainTxn(op.txn) }
+    default:
+      return op satisfies never
+  }
+}
+
+function showOp(op: ResponseOp): string[] {
+  switch (op.type) {
+    case 'range':
+      return ['', ...op.range.kvs.flatMap((kv) => [show(kv.key), show(kv.value)])]
+    case 'put':
+      return ['', 'OK']
+    case 'deleteRange':
+      return ['', String(op.deleteRange.deleted)]
+    case 'txn':
+      return ['', op.txn.succeeded ? 'SUCCESS' : 'FAILURE', ...op.txn.responses.flatMap(showOp)]
+    default:
+      return op satisfies never
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * etcd: the etcd v3 API on the port. Messages in, requests to the server, answers with etcd's texts and codes out.
+ *
+ * Promises: (1) what etcd 3.4 refuses is refused here with the same code and text; (2) a client's bytes are validated
+ * before anything is proposed, and proposed as they came; (3) Skein's own failure code travels in the trailer
+ * `skein-code`, which etcd clients ignore.
+ * Never: touches a replica; keeps state of its own.
+ * Source: etcd 3.4 `etcdserver/api/v3rpc`, `api_grpc.md`.
+ */
+import type { Requests } from '../server/index.ts'
+import type { Services, UnaryHandler } from '../port/index.ts'
+import { clusterHandlers } from './cluster.ts'
+import { httpAnswers } from './http.ts'
+import { kvHandlers } from './kv.ts'
+import { maintenanceHandlers } from './maintenance.ts'
+
+export { MAX_REQUEST_BYTES } from './kv.ts'
+
+/** Everything that etcd clients and HTTP probes may ask of a server. */
+export function etcdServices(
+  requests: Requests,
+  options: { readonly version: string; readonly tls: boolean },
+): Omit<Services, 'peer'> {
+  const unary = new Map<string, UnaryHandler>([
+    ...kvHandlers(requests),
+    ...clusterHandlers(requests, options.tls ? 'https' : 'http'),
+    ...maintenanceHandlers(requests),
+  ])
+  return { unary, http: httpAnswers(requests, options.version) }
+}

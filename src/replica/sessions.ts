@@ -1,0 +1,128 @@
+/**
+ * Client sessions: the last results of clients that number their requests (`skein-session`, `skein-seq`), so that a
+ * retry gets the first attempt's answer instead of a second effect. Replicated state, in the engine only.
+ *
+ * Bounds: MAX_SESSIONS sessions, of which the longest unused is forgotten first (by log position, so that all replicas
+ * agree); RESULTS_PER_SESSION results each; a result above MAX_RESULT_BYTES is remembered as a fact without its body.
+ * Source: Raft dissertation, section 6.3.
+ */
+import type { LogIndex, Result, SpaceId } from '../base/index.ts'
+import { concatBytes, err, failure, invariant, ok } from '../base/index.ts'
+import type { EngineReader, EngineWriter } from '../engine/index.ts'
+import type { ClientSession } from '../wire/index.ts'
+import { readU64, recordEnd, recordKey, u64 } from './records.ts'
+import type { Applied } from './types.ts'
+
+export const MAX_SESSIONS = 10_000
+export const RESULTS_PER_SESSION = 16
+export const MAX_RESULT_BYTES = 16_384
+
+type Remembered = { readonly sequence: number; readonly revision: number; readonly body: Uint8Array | undefined }
+type SessionRecord = { readonly lastUse: bigint; readonly results: readonly Remembered[] }
+
+/** Undefined: this request is new. Otherwise what it was answered, or that it is too old to tell. */
+export function earlierResult(
+  reader: EngineReader,
+  space: SpaceId,
+  session: ClientSession,
+): Result<Applied> | undefined {
+  const bytes = reader.get(recordKey(space, 'session', session.id))
+  if (bytes === undefined) return undefined
+  const { results } = decode(bytes)
+  const known = results.find((result) => result.sequence === session.sequence)
+  if (known !== undefined) {
+    if (known.body !== undefined) return ok({ body: known.body, revision: known.revision })
+    return err(
+      failure(
+        'session-stale',
+        `request ${session.sequence} of this session took effect at revision ${known.revision}; its answer was too large to keep`,
+      ),
+    )
+  }
+  const oldest = results[0]
+  if (oldest === undefined || results.length < RESULTS_PER_SESSION || session.sequence > oldest.sequence)
+    return undefined
+  return err(
+    failure(
+      'session-stale',
+      `request ${session.sequence} is older than the ${RESULTS_PER_SESSION} last ones of its session, which begin at ${oldest.sequence}`,
+    ),
+  )
+}
+
+/** Remembers a result at log position `index`, and forgets the longest unused session where there are too many. */
+export function remember(
+  reader: EngineReader,
+  writer: EngineWriter,
+  space: SpaceId,
+  session: ClientSession,
+  index: LogIndex,
+  applied: Applied,
+): void {
+  const key = recordKey(space, 'session', session.id)
+  const bytes = reader.get(key)
+  const before = bytes === undefined ? undefined : decode(bytes)
+  const body = applied.body.length <= MAX_RESULT_BYTES ? applied.body : undefined
+  const results = [...(before?.results ?? []), { sequence: session.sequence, revision: applied.revision, body }]
+    .sort((a, b) => a.sequence - b.sequence)
+    .slice(-RESULTS_PER_SESSION)
+  const lastUse = BigInt(index)
+  writer.put(key, encode({ lastUse, results }))
+  // One entry uses one session, so a log position names at most one.
+  if (before !== undefined) writer.remove(recordKey(space, 'sessionByUse', u64(before.lastUse)))
+  writer.put(recordKey(space, 'sessionByUse', u64(lastUse)), session.id)
+  if (before === undefined) forgetBeyondLimit(reader, writer, space)
+}
+
+function forgetBeyondLimit(reader: EngineReader, writer: EngineWriter, space: SpaceId): void {
+  const countKey = recordKey(space, 'sessionCount', new Uint8Array(0))
+  const stored = reader.get(countKey)
+  const count = (stored === undefined ? 0 : Number(readU64(stored, 0))) + 1
+  if (count <= MAX_SESSIONS) {
+    writer.put(countKey, u64(BigInt(count)))
+    return
+  }
+  const cursor = reader.scan(recordKey(space, 'sessionByUse', new Uint8Array(0)), recordEnd(space, 'sessionByUse'))
+  const found = cursor.next()
+  invariant(found, 'session-by-use', `${count} sessions are counted and none is listed`)
+  const useKey = cursor.key
+  const id = cursor.value
+  cursor.close()
+  writer.remove(useKey)
+  writer.remove(recordKey(space, 'session', id))
+}
+
+/** lastUse u64, then per result: sequence u64, revision u64, length u32 (2^32-1: not kept), body. */
+function encode(record: SessionRecord): Uint8Array {
+  const parts: Uint8Array[] = [u64(record.lastUse)]
+  for (const result of record.results) {
+    const head = new Uint8Array(20)
+    const view = new DataView(head.buffer)
+    view.setBigUint64(0, BigInt(result.sequence))
+    view.setBigUint64(8, BigInt(result.revision))
+    view.setUint32(16, result.body === undefined ? 0xffffffff : result.body.length)
+    parts.push(head)
+    if (result.body !== undefined) parts.push(result.body)
+  }
+  return concatBytes(parts)
+}
+
+function decode(bytes: Uint8Array): SessionRecord {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const results: Remembered[] = []
+  let offset = 8
+  while (offset < bytes.length) {
+    invariant(offset + 20 <= bytes.length, 'session-record', 'a session record ends in the middle')
+    const length = view.getUint32(offset + 16)
+    const kept = length !== 0xffffffff
+    const end = offset + 20 + (kept ? length : 0)
+    invariant(end <= bytes.length, 'session-record', 'a session record ends in the middle')
+    results.push({
+      sequence: Number(view.getBigUint64(offset)),
+      revision: Number(view.getBigUint64(offset + 8)),
+      body: kept ? bytes.subarray(offset + 20, end) : undefined,
+    })
+    offset = end
+  }
+  return { lastUse: view.getBigUint64(0), results }
+}

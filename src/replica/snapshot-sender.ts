@@ -1,0 +1,190 @@
+/**
+ * Streams the range's state to followers that need it, on the bulk lane, from a pinned view of the engine.
+ *
+ * Promises: (1) one stream per follower; (2) what is sent is one consistent state, with the index, term and
+ * configuration that belong to it; (3) never more than the lane's limit is queued: a slow follower slows its stream
+ * only; (4) a stream ends: acknowledged, refused, link lost, or without progress for `snapshotTimeoutMs`.
+ */
+import type { LogIndex, MemberId } from '../base/index.ts'
+import { equalBytes, invariant } from '../base/index.ts'
+import type { EngineCursor, EngineSnapshot } from '../engine/index.ts'
+import { spaceInterval } from '../mvcc/index.ts'
+import type { RaftMessage } from '../raft/index.ts'
+import { encodeConfig } from '../raft/index.ts'
+import type { PeerFrame, SnapshotPair } from '../wire/index.ts'
+import type { Timer, World } from '../world/index.ts'
+import { decodePosition, encodePosition, positionKey } from './records.ts'
+import type { ReplicaEnvironment, ReplicaOptions } from './types.ts'
+
+const CHUNK_BYTES = 64 * 1024
+/** Chunks made in one turn, before other work gets its chance. */
+const CHUNKS_PER_TURN = 4
+/** A stream that cannot even begin is reported this much later: at once, the core would ask again at once. */
+const REFUSAL_DELAY_MS = 100
+
+type Stream = {
+  readonly to: MemberId
+  readonly id: number
+  readonly index: LogIndex
+  readonly snapshot: EngineSnapshot
+  readonly cursor: EngineCursor
+  nextSequence: number
+  pairs: number
+  /** A chunk that the lane had no room for. */
+  held: PeerFrame | undefined
+  ended: boolean
+  scheduled: boolean
+  timer: Timer
+}
+
+type SnapshotMessage = Extract<RaftMessage, { type: 'snapshot' }>
+
+export interface SnapshotSender {
+  start(message: SnapshotMessage): void
+  onAck(from: MemberId, frame: Extract<PeerFrame, { type: 'snapshotAck' }>): void
+  onDrain(peer: MemberId): void
+  onDown(peer: MemberId): void
+  close(): void
+}
+
+export function createSnapshotSender(
+  world: World,
+  options: ReplicaOptions,
+  environment: ReplicaEnvironment,
+  handlers: { readonly onDone: (to: MemberId, index: LogIndex, ok: boolean) => void },
+): SnapshotSender {
+  const { engine, transport } = environment
+  const streams = new Map<MemberId, Stream>()
+  let nextId = 1
+  let closed = false
+
+  const finish = (stream: Stream, success: boolean): void => {
+    if (streams.get(stream.to) !== stream) return
+    streams.delete(stream.to)
+    stream.timer.cancel()
+    stream.cursor.close()
+    stream.snapshot.close()
+    world.diagnostics.log(success ? 'info' : 'warn', 'snapshot-sent', {
+      to: stream.to,
+      index: stream.index,
+      pairs: stream.pairs,
+      success,
+    })
+    if (!closed) handlers.onDone(stream.to, stream.index, success)
+  }
+
+  const watch = (stream: Stream): void => {
+    stream.timer.cancel()
+    stream.timer = world.clock.setTimer(options.snapshotTimeoutMs, () => finish(stream, false))
+  }
+
+  const pump = (stream: Stream): void => {
+    if (stream.scheduled) return
+    stream.scheduled = true
+    world.endOfTurn(() => {
+      stream.scheduled = false
+      if (streams.get(stream.to) === stream && !stream.ended) sendSome(stream)
+    })
+  }
+
+  const sendSome = (stream: Stream): void => {
+    for (let count = 0; count < CHUNKS_PER_TURN; count++) {
+      const frame = stream.held ?? nextFrame(stream)
+      const outcome = transport.sendBulk(stream.to, frame)
+      if (outcome === 'down') return finish(stream, false)
+      watch(stream)
+      if (outcome === 'full') {
+        stream.held = frame
+        return
+      }
+      stream.held = undefined
+      if (frame.type === 'snapshotEnd') {
+        stream.ended = true
+        return
+      }
+    }
+    pump(stream)
+  }
+
+  const nextFrame = (stream: Stream): PeerFrame => {
+    const pairs: SnapshotPair[] = []
+    let sizeBytes = 0
+    while (sizeBytes < CHUNK_BYTES && stream.cursor.next()) {
+      const { key } = stream.cursor
+      const value = equalBytes(key, positionKey(options.space))
+        ? encodePosition({ ...decodePosition(stream.cursor.value), restored: true })
+        : stream.cursor.value
+      pairs.push({ key, value })
+      sizeBytes += key.length + value.length
+    }
+    if (pairs.length === 0) return { type: 'snapshotEnd', group: options.group, stream: stream.id, pairs: stream.pairs }
+    stream.pairs += pairs.length
+    return { type: 'snapshotChunk', group: options.group, stream: stream.id, sequence: stream.nextSequence++, pairs }
+  }
+
+  const refuse = (message: SnapshotMessage): void => {
+    world.clock.setTimer(REFUSAL_DELAY_MS, () => {
+      if (!closed) handlers.onDone(message.to, message.meta.index, false)
+    })
+  }
+
+  return {
+    start(message) {
+      if (closed || streams.has(message.to)) return
+      const opened = engine.openSnapshot()
+      if (!opened.ok) return refuse(message)
+      const snapshot = opened.value
+      const index = snapshot.appliedIndex(options.group)
+      const bytes = snapshot.reader.get(positionKey(options.space))
+      invariant(
+        bytes !== undefined && index >= message.meta.index,
+        'snapshot-covers-log',
+        `index ${index}, wanted ${message.meta.index}`,
+      )
+      const position = decodePosition(bytes)
+      const interval = spaceInterval(options.space)
+      const stream: Stream = {
+        to: message.to,
+        id: nextId++,
+        index,
+        snapshot,
+        cursor: snapshot.reader.scan(interval.start, interval.end),
+        nextSequence: 0,
+        pairs: 0,
+        held: {
+          type: 'snapshotStart',
+          group: options.group,
+          stream: nextId - 1,
+          from: message.from,
+          to: message.to,
+          term: message.term,
+          index,
+          indexTerm: position.term,
+          config: encodeConfig(position.config),
+        },
+        ended: false,
+        scheduled: false,
+        timer: world.clock.setTimer(options.snapshotTimeoutMs, () => finish(stream, false)),
+      }
+      streams.set(message.to, stream)
+      pump(stream)
+    },
+    onAck(from, frame) {
+      const stream = streams.get(from)
+      if (stream === undefined || stream.id !== frame.stream) return
+      finish(stream, frame.accepted && stream.ended)
+    },
+    onDrain(peer) {
+      const stream = streams.get(peer)
+      if (stream !== undefined) pump(stream)
+    },
+    onDown(peer) {
+      const stream = streams.get(peer)
+      if (stream !== undefined) finish(stream, false)
+    },
+    close() {
+      closed = true
+      for (const stream of streams.values()) finish(stream, false)
+    },
+  }
+}

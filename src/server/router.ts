@@ -1,0 +1,69 @@
+/**
+ * From requests to replicas: finds the space's range, waits for linearizability, reads in slices. One range per space
+ * today; the lookup by key comes with sharding.
+ */
+import type { Failure, Result } from '../base/index.ts'
+import { err, failure } from '../base/index.ts'
+import type { Replica } from '../replica/index.ts'
+import type { World } from '../world/index.ts'
+import type { Answer, Read, Write } from './requests.ts'
+
+/** Keys that a read looks at before others get their turn. */
+const KEYS_PER_SLICE = 2_000
+
+export interface Router {
+  write(write: Write, done: (result: Result<Answer>) => void): void
+  read(read: Read, done: (result: Result<Answer>) => void): void
+}
+
+export function createRouter(
+  world: World,
+  requestTimeoutMs: number,
+  find: (space: string) => Replica | undefined,
+): Router {
+  const deadline = (asked: number): number => Math.min(asked, world.clock.monotonicMs() + requestTimeoutMs)
+
+  const unknown = (space: string): Failure =>
+    failure('space-unknown', `there is no space ${JSON.stringify(space)}; this cluster has "default"`)
+
+  const readSlices = (
+    read: Read,
+    replica: Replica,
+    deadlineMs: number,
+    done: (result: Result<Answer>) => void,
+  ): void => {
+    const { store } = replica
+    const cursor = store.range(read.request)
+    const slice = (): void => {
+      if (read.cancelled()) return done(err(failure('timed-out', 'the client has gone')))
+      // A received snapshot has replaced the state: begin again on the new one.
+      if (replica.store !== store) return readSlices(read, replica, deadlineMs, done)
+      if (cursor.step(KEYS_PER_SLICE)) return done(cursor.result())
+      if (world.clock.monotonicMs() > deadlineMs)
+        return done(err(failure('timed-out', 'the range was not read before the deadline: ask for less, with a limit')))
+      world.endOfTurn(slice)
+    }
+    slice()
+  }
+
+  return {
+    write(write, done) {
+      const replica = find(write.space)
+      if (replica === undefined) return done(err(unknown(write.space)))
+      replica.propose(
+        { kind: write.kind, bytes: write.bytes, session: write.session, deadlineMs: deadline(write.deadlineMs) },
+        done,
+      )
+    },
+    read(read, done) {
+      const replica = find(read.space)
+      if (replica === undefined) return done(err(unknown(read.space)))
+      const deadlineMs = deadline(read.deadlineMs)
+      if (read.serializable) return readSlices(read, replica, deadlineMs, done)
+      replica.linearizable(deadlineMs, (confirmed) => {
+        if (confirmed.ok) readSlices(read, replica, deadlineMs, done)
+        else done(confirmed)
+      })
+    },
+  }
+}
