@@ -62,7 +62,8 @@ async function puts(endpoint: string, shape: Shape): Promise<Measured> {
   const before = await revisionOf(endpoint)
   const measured = await h2load({ endpoint, path: '/etcdserverpb.KV/Put', message: PUT, ...shape })
   const grown = (await revisionOf(endpoint)) - before
-  if (grown !== shape.requests) throw new Error(`the revision grew by ${grown}, not by ${shape.requests}: the load does not count`)
+  if (grown !== shape.requests)
+    throw new Error(`the revision grew by ${grown}, not by ${shape.requests}: the load does not count`)
   return measured
 }
 
@@ -83,7 +84,9 @@ function row(name: string, measured: Measured, ratio: string): string {
 export async function benchEtcd(quick: boolean): Promise<ReadonlyMap<string, number>> {
   const [etcdVersion] = (await run('etcd', ['--version'])).split('\n')
   const [h2loadVersion] = (await run('h2load', ['--version'])).split('\n')
-  console.log(`3 members each on one machine, fdatasync on, ${etcdVersion}, ${h2loadVersion}, Node.js ${process.versions.node}`)
+  console.log(
+    `3 members each on one machine, fdatasync on, ${etcdVersion}, ${h2loadVersion}, Node.js ${process.versions.node}`,
+  )
   const ratios = new Map<string, number>()
   const skein = await startSkein(3)
   const etcd = await startEtcd(3)

@@ -50,7 +50,8 @@ export async function h2load(load: Load): Promise<Measured> {
         .split('\n')
         .map((line) => Number(line.split('\t')[2]) / 1000),
     ).sort()
-    const at = (part: number): number => durations[Math.min(durations.length - 1, Math.floor(durations.length * part))] ?? Number.NaN
+    const at = (part: number): number =>
+      durations[Math.min(durations.length - 1, Math.floor(durations.length * part))] ?? Number.NaN
     return { perSecond, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1), succeeded }
   } finally {
     rmSync(directory, { recursive: true, force: true })

@@ -51,7 +51,12 @@ export async function startSkein(count: number): Promise<Cluster> {
       { stdio: ['ignore', 'ignore', 'inherit'] },
     ),
   )
-  return ready(`skein (Node.js ${process.versions.node})`, directory, chosen.map((port) => `127.0.0.1:${port}`), children)
+  return ready(
+    `skein (Node.js ${process.versions.node})`,
+    directory,
+    chosen.map((port) => `127.0.0.1:${port}`),
+    children,
+  )
 }
 
 export async function startEtcd(count: number): Promise<Cluster> {
@@ -72,7 +77,12 @@ export async function startEtcd(count: number): Promise<Cluster> {
       { stdio: 'ignore' },
     ),
   )
-  return ready('etcd', directory, all.map((i) => `127.0.0.1:${chosen[i]}`), children)
+  return ready(
+    'etcd',
+    directory,
+    all.map((i) => `127.0.0.1:${chosen[i]}`),
+    children,
+  )
 }
 
 async function ready(

@@ -6,11 +6,17 @@ export async function unary(endpoint: string, path: string, message: Uint8Array)
   try {
     return await new Promise((resolve, reject) => {
       session.on('error', reject)
-      const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' })
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      })
       const chunks: Buffer[] = []
       let status = 'no grpc-status'
       const look = (headers: Record<string, unknown>): void => {
-        if (headers['grpc-status'] !== undefined) status = `${String(headers['grpc-status'])} ${String(headers['grpc-message'] ?? '')}`
+        const { 'grpc-status': code, 'grpc-message': message } = headers
+        if (typeof code === 'string') status = `${code} ${typeof message === 'string' ? message : ''}`
       }
       stream.on('response', look)
       stream.on('trailers', look)

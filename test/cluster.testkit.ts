@@ -87,7 +87,8 @@ export async function startCluster(count: number, options: Partial<ServerOptions
 export async function until(condition: () => boolean, limitMs = 15_000): Promise<void> {
   const end = Date.now() + limitMs
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`the condition did not come true within ${limitMs} ms: ${condition.toString()}`)
+    if (Date.now() > end)
+      throw new Error(`the condition did not come true within ${limitMs} ms: ${condition.toString()}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

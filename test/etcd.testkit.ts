@@ -11,7 +11,8 @@ export function missing(program: string): string | false {
     execFileSync('which', [program], { stdio: 'pipe' })
     return false
   } catch {
-    if (process.env['CI'] === 'true') throw new Error(`${program} is not installed, and CI=true: .ci/run must install it`)
+    if (process.env['CI'] === 'true')
+      throw new Error(`${program} is not installed, and CI=true: .ci/run must install it`)
     return `${program} is not installed`
   }
 }
@@ -28,7 +29,12 @@ export async function startEtcd(count: number): Promise<EtcdCluster> {
       'etcd',
       [
         ...['--name', `e${i + 1}`, '--data-dir', join(directory, `e${i + 1}`), '--log-level', 'error'],
-        ...['--listen-client-urls', `http://127.0.0.1:${ports[i]}`, '--advertise-client-urls', `http://127.0.0.1:${ports[i]}`],
+        ...[
+          '--listen-client-urls',
+          `http://127.0.0.1:${ports[i]}`,
+          '--advertise-client-urls',
+          `http://127.0.0.1:${ports[i]}`,
+        ],
         ...['--listen-peer-urls', `http://127.0.0.1:${ports[count + i]}`],
         ...['--initial-advertise-peer-urls', `http://127.0.0.1:${ports[count + i]}`],
         ...['--initial-cluster', peers.join(','), '--initial-cluster-state', 'new'],

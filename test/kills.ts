@@ -53,7 +53,16 @@ export async function killServers(kills: number, seed: number, report: (line: st
     children[i] = spawn(
       process.execPath,
       [
-        ...[CLI, 'server', '--name', `S${i + 1}`, '--data', join(directory, `S${i + 1}`), '--listen', endpoints[i] as string],
+        ...[
+          CLI,
+          'server',
+          '--name',
+          `S${i + 1}`,
+          '--data',
+          join(directory, `S${i + 1}`),
+          '--listen',
+          endpoints[i] as string,
+        ],
         ...['--cluster', cluster, '--cluster-key-file', keyFile],
       ],
       { stdio: ['ignore', 'ignore', 'inherit'] },
@@ -78,10 +87,10 @@ export async function killServers(kills: number, seed: number, report: (line: st
   const acknowledged = new Map<string, string>()
   const refused = new Set<string>()
   let unknown = 0
-  let running = true
+  const state = { running: true }
 
   const write = async (client: Client, writer: number): Promise<void> => {
-    for (let n = 0; running; n++) {
+    for (let n = 0; state.running; n++) {
       const key = `w${writer}/${n}`
       try {
         await client.put(utf8(key), utf8(`v${n}`))
@@ -119,7 +128,7 @@ export async function killServers(kills: number, seed: number, report: (line: st
     }
     for (const i of down) start(i)
     await pause(2_000)
-    running = false
+    state.running = false
     await Promise.all(writers)
     for (const client of clients) client.close()
 
@@ -144,14 +153,16 @@ export async function killServers(kills: number, seed: number, report: (line: st
       forbidden: [...forbidden],
     }
   } finally {
-    running = false
+    state.running = false
     await Promise.all(children.map((_, i) => kill(i)))
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { kills: { type: 'string', default: '100' }, seed: { type: 'string', default: '1' } } })
+  const { values } = parseArgs({
+    options: { kills: { type: 'string', default: '100' }, seed: { type: 'string', default: '1' } },
+  })
   const report = await killServers(Number(values.kills), Number(values.seed), (line) => console.error(line))
   console.log(
     `${report.kills} kills: ${report.acknowledged} writes acknowledged, ${report.missing.length} of them missing; ` +

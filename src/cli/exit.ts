@@ -39,7 +39,8 @@ export function usage(message: string): never {
 
 /** Two or three lines for a person: what happened, one way to mend it, where to read more. */
 export function describe(error: unknown): string {
-  if (!(error instanceof SkeinError)) return `skein: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+  if (!(error instanceof SkeinError))
+    return `skein: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
   const { hint } = FAILURES[error.code]
   return `skein: ${error.message}\n  ${hint}\n  (${error.code}; see: skein explain ${error.code})`
 }

@@ -39,7 +39,12 @@ export async function get(client: Client, parsed: Parsed, output: Output): Promi
     serializable: parsed.flag('serializable'),
   })
   if (output.json) {
-    output.object({ revision: response.header?.revision, count: response.count, more: response.more, kvs: response.kvs.map(plain) })
+    output.object({
+      revision: response.header?.revision,
+      count: response.count,
+      more: response.more,
+      kvs: response.kvs.map(plain),
+    })
   } else if (parsed.flag('count-only')) output.print(String(response.count))
   else {
     for (const kv of response.kvs) {

@@ -15,7 +15,10 @@ export function createOutput(json: boolean): Output {
     json,
     colour: process.stdout.isTTY && process.env['NO_COLOR'] === undefined && !json,
     print: (line) => process.stdout.write(`${line}\n`),
-    object: (value) => process.stdout.write(`${JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString(16) : field))}\n`),
+    object: (value) =>
+      process.stdout.write(
+        `${JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString(16) : field))}\n`,
+      ),
     progress: (line) => process.stderr.write(`${line}\n`),
   }
 }
@@ -26,9 +29,11 @@ export function paint(output: Output, style: keyof typeof CODES, text: string): 
   return output.colour ? `\u001B[${CODES[style]}m${text}\u001B[0m` : text
 }
 
+const ESCAPE = new RegExp(String.raw`\u001B\[\d+m`, 'g')
+
 /** Columns as wide as their widest cell; escape sequences count for nothing. */
 export function table(rows: readonly (readonly string[])[]): string[] {
-  const visible = (cell: string): number => cell.replaceAll(/\u001B\[\d+m/g, '').length
+  const visible = (cell: string): number => cell.replaceAll(ESCAPE, '').length
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, visible(cell))
   return rows.map((row) =>

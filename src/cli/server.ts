@@ -41,7 +41,9 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
   const level = parsed.text('log-level') ?? 'info'
   if (!LEVELS.includes(level)) usage(`--log-level must be one of ${LEVELS.join(', ')}, not ${JSON.stringify(level)}`)
   mkdirSync(options.dataDirectory, { recursive: true, mode: 0o700 })
-  const diagnostics = fileDiagnostics(join(options.dataDirectory, 'server.log'), level as LogLevel, { server: options.name })
+  const diagnostics = fileDiagnostics(join(options.dataDirectory, 'server.log'), level as LogLevel, {
+    server: options.name,
+  })
 
   return new Promise((resolve) => {
     let running: RunningServer | undefined
@@ -50,7 +52,11 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
     const world = openNodeWorld({
       diagnostics,
       onFail: (violation) => {
-        diagnostics.log('error', 'failed', { invariant: violation.invariant, message: violation.message, stack: violation.stack })
+        diagnostics.log('error', 'failed', {
+          invariant: violation.invariant,
+          message: violation.message,
+          stack: violation.stack,
+        })
         output.progress(`skein server ${options.name}: ${violation.message}`)
         end(EXIT.internal)
       },
@@ -97,17 +103,20 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
 export function parseCluster(text: string): BootstrapMember[] {
   return text.split(',').map((part) => {
     const match = /^([^=,\s]{1,64})=(\S+:\d{1,5})$/.exec(part.trim())
-    if (match === null) usage(`--cluster wants NAME=HOST:PORT,NAME=HOST:PORT,…; ${JSON.stringify(part)} is not of that form`)
+    if (match === null)
+      usage(`--cluster wants NAME=HOST:PORT,NAME=HOST:PORT,…; ${JSON.stringify(part)} is not of that form`)
     return { name: match[1] as string, address: match[2] as string }
   })
 }
 
 function serverOptions(parsed: Parsed): ServerOptions {
-  const need = (name: string, example: string): string => parsed.text(name) ?? usage(`skein server needs --${name}, for instance --${name} ${example}`)
+  const need = (name: string, example: string): string =>
+    parsed.text(name) ?? usage(`skein server needs --${name}, for instance --${name} ${example}`)
   const name = need('name', 's1')
   const cluster = parseCluster(need('cluster', 's1=10.0.0.1:7701,s2=10.0.0.2:7701,s3=10.0.0.3:7701'))
   const own = cluster.find((member) => member.name === name)
-  if (own === undefined) usage(`--cluster names ${cluster.map((member) => member.name).join(', ')}, but not this server, ${name}`)
+  if (own === undefined)
+    usage(`--cluster names ${cluster.map((member) => member.name).join(', ')}, but not this server, ${name}`)
   const engine = parsed.text('engine') ?? 'lmdb'
   if (engine !== 'lmdb' && engine !== 'memory') usage(`--engine must be lmdb or memory, not ${JSON.stringify(engine)}`)
   const advertise = parsed.text('advertise')
@@ -160,7 +169,12 @@ function readFile(path: string, option: string): string {
 export function readClusterKey(path: string): Uint8Array {
   const key = fromHex(readFile(path, '--cluster-key-file').trim())
   if (key?.length !== 32) {
-    throw new SkeinError(failure('invalid-request', `${path} must hold 64 hex digits, the cluster's key; make one with: skein keygen ${path}`))
+    throw new SkeinError(
+      failure(
+        'invalid-request',
+        `${path} must hold 64 hex digits, the cluster's key; make one with: skein keygen ${path}`,
+      ),
+    )
   }
   return key
 }

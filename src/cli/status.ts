@@ -51,7 +51,10 @@ export async function showStatus(client: Client, endpoints: readonly string[], o
       })),
     })
   } else {
-    for (const line of table([HEAD.map((cell) => paint(output, 'dim', cell)), ...rows.map((row) => cells(row, row === leader, output))])) {
+    for (const line of table([
+      HEAD.map((cell) => paint(output, 'dim', cell)),
+      ...rows.map((row) => cells(row, row === leader, output)),
+    ])) {
       output.print(line)
     }
     output.print('')
@@ -60,10 +63,21 @@ export async function showStatus(client: Client, endpoints: readonly string[], o
   return leader === undefined ? EXIT.unreachable : EXIT.ok
 }
 
-const HEAD = ['SERVER', 'ADDRESS', 'ROLE', 'TERM', 'DURABLE', 'APPLIED', 'REVISION', 'SIZE', 'ANSWERS IN']
+const HEAD = ['SERVER', 'ADDRESS', 'ROLE', 'TERM', 'DURABLE', 'APPLIED', 'REVISION', 'SIZE', 'ANSWERS IN'] as const
 
 function cells(row: Row, leads: boolean, output: Output): string[] {
-  if (row.status === undefined) return [row.name, row.address, paint(output, 'red', 'down'), '', '', '', '', '', paint(output, 'dim', row.problem ?? '')]
+  if (row.status === undefined)
+    return [
+      row.name,
+      row.address,
+      paint(output, 'red', 'down'),
+      '',
+      '',
+      '',
+      '',
+      '',
+      paint(output, 'dim', row.problem ?? ''),
+    ]
   const { status } = row
   return [
     leads ? paint(output, 'bold', row.name) : row.name,
@@ -103,7 +117,13 @@ async function ask(client: Client, name: string, address: string): Promise<Row> 
     const status = await client.status(address, { timeoutMs: ASK_MS })
     return { name, address, status, latencyMs: performance.now() - began, problem: undefined }
   } catch (error) {
-    return { name, address, status: undefined, latencyMs: performance.now() - began, problem: error instanceof Error ? error.message : String(error) }
+    return {
+      name,
+      address,
+      status: undefined,
+      latencyMs: performance.now() - began,
+      problem: error instanceof Error ? error.message : String(error),
+    }
   }
 }
 

@@ -36,7 +36,8 @@ function parseCompare(line: string): Compare {
   const [, target = '', key = '', sign = '', operand = ''] = match
   const base = { key: utf8(unquote(key)), rangeEnd: EMPTY, result: RESULTS[sign] as number }
   const value = unquote(operand)
-  const number = (): number => (/^\d{1,16}$/.test(value) ? Number(value) : usage(`${target} is compared with a number, not ${operand}`))
+  const number = (): number =>
+    /^\d{1,16}$/.test(value) ? Number(value) : usage(`${target} is compared with a number, not ${operand}`)
   switch (target) {
     case 'value':
     case 'val':
@@ -63,10 +64,11 @@ function parseOp(line: string): RequestOp {
   const flags = rest.filter((word) => word.startsWith('--'))
   const [key, second, ...more] = rest.filter((word) => !word.startsWith('--'))
   const unknown = flags.find((flag) => flag !== '--prefix')
-  if (key === undefined || more.length > 0 || unknown !== undefined) usage(`${JSON.stringify(line)} is no operation: put KEY VALUE, get KEY, del KEY`)
+  if (key === undefined || more.length > 0 || unknown !== undefined)
+    usage(`${JSON.stringify(line)} is no operation: put KEY VALUE, get KEY, del KEY`)
   const bytes = utf8(key)
   const rangeEnd = flags.length > 0 ? prefixEnd(bytes) : second === undefined ? EMPTY : utf8(second)
-  switch (verb) {
+  switch (verb ?? '') {
     case 'put':
       if (second === undefined) usage(`${JSON.stringify(line)} has no value`)
       return {

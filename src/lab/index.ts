@@ -27,3 +27,9 @@ export {
   type SimulationOptions,
 } from './simulation.ts'
 export type { TraceEvent, TraceKind } from './trace.ts'
+export { type Answer, type Call, createHistory, type HistoryRecorder, type Operation } from './history.ts'
+export { type CheckOptions, checkLinearizable, type Verdict } from './linearizability.ts'
+export { checkRevisions } from './revisions.ts'
+export { createSimCluster, type SimCluster, type SimServer } from './sim-cluster.ts'
+export { drawFaults, type Fault, inflict, mendAll, type Scheduled } from './sim-faults.ts'
+export { type KvRun, type KvRunOptions, runKv } from './kv-run.ts'

@@ -118,7 +118,7 @@ export function createApplier(
     const answers: { sequence: number; result: Result<Applied> }[] = []
     const startMs = world.clock.monotonicMs()
     let count = 0
-    let next = position
+    let { config } = position
     const last = (): Entry => entries[count - 1] as Entry
     // The batch's index must be known before its writes: so the slice is measured as it goes, and committed at its end.
     engine.applyBatch(
@@ -128,19 +128,18 @@ export function createApplier(
         while (count < entries.length) {
           const entry = entries[count] as Entry
           count++
-          if (entry.type === 'config') next = { ...next, config: configOf(entry) }
+          if (entry.type === 'config') config = configOf(entry)
           else if (entry.data.length > 0) applyCommand(entry, writer, answers)
           if (count % ENTRIES_PER_LOOK === 0 && world.clock.monotonicMs() - startMs > SLICE_MS) break
         }
         for (const changed of windows.takeChanged())
           writer.put(recordKey(space, 'window', u64(changed.server)), changed.bytes)
-        if (next.config !== position.config || last().term !== position.term || position.restored) {
-          next = { config: next.config, term: last().term, restored: false }
-          writePosition(writer, space, next)
+        if (config !== position.config || last().term !== position.term || position.restored) {
+          position = { config, term: last().term, restored: false }
+          writePosition(writer, space, position)
         }
       },
     )
-    position = next
     appliedIndex = last().index
     mark()
     if (fetched !== undefined) fetched = count < fetched.length ? fetched.slice(count) : undefined

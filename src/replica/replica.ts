@@ -65,6 +65,10 @@ function createReplica(
   let scheduled = false
   let closed = false
   let logFull = false
+  /** Readies that the log has not reported durable yet. */
+  let unpersisted = 0
+  /** The newest Ready with nothing to make durable. */
+  let emptyReady = 0
   let timer: { at: number; cancel: () => void } | undefined
   let expiryAt = Number.POSITIVE_INFINITY
 
@@ -167,7 +171,9 @@ function createReplica(
     if (ready.snapshot !== undefined) {
       const meta = ready.snapshot
       // The engine first: a log that begins at an index which the engine lacks could not be recovered.
+      unpersisted++
       applier.restore(receiver.take(meta.index), meta, () => {
+        unpersisted--
         for (const sequence of proposals.sequences()) {
           if (applier.wasApplied(sequence)) proposals.complete(sequence, answerLost())
         }
@@ -189,24 +195,29 @@ function createReplica(
       ...(ready.entries.length > 0 && { entries: ready.entries }),
       ...(ready.hardState && { hardState: ready.hardState }),
     }
-    const last = ready.entries.at(-1) ?? ready.snapshot
-    const persisted = (): void => {
-      if (closed) return
-      for (const message of ready.messagesAfterPersist) send(message)
-      step({
-        type: 'persisted',
-        ready: ready.number,
-        term: last?.term ?? (0 as Term),
-        index: last?.index ?? (0 as LogIndex),
-      })
-    }
     const nothing = ready.snapshot === undefined && ready.entries.length === 0 && ready.hardState === undefined
     if (nothing && ready.messagesAfterPersist.length === 0) {
-      persisted()
+      // Durable by itself, but not before those that came before it: they are reported together.
+      emptyReady = ready.number
+      if (unpersisted === 0) reportPersisted(ready.number, undefined)
       return
     }
+    const last = ready.entries.at(-1) ?? ready.snapshot
+    unpersisted++
     // An empty write still waits its turn behind the batches of earlier Readies.
-    log.append(nothing ? [] : [write], persisted)
+    log.append(nothing ? [] : [write], () => {
+      unpersisted--
+      if (closed) return
+      for (const message of ready.messagesAfterPersist) send(message)
+      reportPersisted(unpersisted === 0 ? Math.max(ready.number, emptyReady) : ready.number, last)
+    })
+  }
+
+  const reportPersisted = (
+    ready: number,
+    last: { readonly term: Term; readonly index: LogIndex } | undefined,
+  ): void => {
+    step({ type: 'persisted', ready, term: last?.term ?? (0 as Term), index: last?.index ?? (0 as LogIndex) })
   }
 
   const send = (message: RaftMessage): void => {
@@ -379,8 +390,15 @@ function createReplica(
           return receiver.onFrame(from, frame)
         case 'snapshotAck':
           return sender.onAck(from, frame)
-        default:
+        case 'raft':
+        case 'statusQuery':
+        case 'statusAnswer':
+        case 'transferLeadership':
+        case 'stopping':
+          // The server's own, or not yet anybody's.
           return undefined
+        default:
+          return frame satisfies never
       }
     },
     onBulkDrain: (peer) => sender.onDrain(peer),

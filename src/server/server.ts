@@ -70,7 +70,7 @@ export function openServer(
         { cluster: settings.cluster, member: settings.member, name: settings.name },
         (identity) => {
           if (!identity.ok) return refuse(identity)
-          openStorage(world, settings, directory, (storage) => {
+          openStorage(world, options, settings, directory, (storage) => {
             if (!storage.ok) return refuse(storage)
             assemble(
               world,
@@ -101,6 +101,7 @@ type Storage = {
 
 function openStorage(
   world: World,
+  options: ServerOptions,
   settings: Settings,
   directory: string,
   done: (result: Result<Storage>) => void,
@@ -108,8 +109,8 @@ function openStorage(
   const hooks: Storage['hooks'] = { onFull: () => {}, onPressure: () => {}, onDurable: () => {} }
   const engineOptions = {
     directory: `${directory}/engine`,
-    checkpointBytes: LIMITS.checkpointBytes,
-    checkpointDelayMs: LIMITS.checkpointDelayMs,
+    checkpointBytes: options.tuning?.checkpointBytes ?? LIMITS.checkpointBytes,
+    checkpointDelayMs: options.tuning?.checkpointDelayMs ?? LIMITS.checkpointDelayMs,
     maxOverlayBytes: LIMITS.maxOverlayBytes,
     onPressure: (under: boolean) => hooks.onPressure(under),
     onDurable: () => hooks.onDurable(),
@@ -118,7 +119,7 @@ function openStorage(
     if (!engine.ok) return done(engine)
     const logOptions = {
       directory: `${directory}/log`,
-      segmentBytes: LIMITS.segmentBytes,
+      segmentBytes: options.tuning?.segmentBytes ?? LIMITS.segmentBytes,
       markerDelayMs: LIMITS.markerDelayMs,
       fullRetryMs: LIMITS.fullRetryMs,
       onFull: (full: boolean) => hooks.onFull(full),
@@ -242,47 +243,6 @@ function assemble(
     onEvent({ type: 'leader', leader: change.leader, term: change.term })
   }
 
-  openReplica(
-    world,
-    {
-      group: GROUP,
-      space: SPACE,
-      self,
-      incarnation: identity.incarnation,
-      bootstrap,
-      raft: {
-        electionTimeoutMs: settings.electionTimeoutMs,
-        heartbeatIntervalMs: settings.heartbeatIntervalMs,
-        ...LIMITS.raft,
-      },
-      ...LIMITS.replica,
-    },
-    {
-      log,
-      engine,
-      transport: transport.of(GROUP),
-      recovered: log.recovered.find((group) => group.group === GROUP),
-      onChange,
-    },
-    (opened) => {
-      if (!opened.ok) {
-        links.close()
-        log.close(() => engine.close(() => done(err(opened.error))))
-        return
-      }
-      replica = opened.value
-      const live = opened.value
-      hooks.onFull = (full) => {
-        world.diagnostics.log(full ? 'error' : 'info', full ? 'disk-full' : 'disk-has-space')
-        live.onLogFull(full)
-      }
-      hooks.onPressure = (under) => live.onEnginePressure(under)
-      hooks.onDurable = () => live.onEngineDurable()
-      setPeers()
-      done(ok(serverOver(live)))
-    },
-  )
-
   const serverOver = (live: Replica): Server => {
     const status = (): ServerStatus => {
       const now = live.status()
@@ -313,8 +273,8 @@ function assemble(
     const requests: Requests = {
       clusterId: settings.cluster,
       memberId: self,
-      write: router.write,
-      read: router.read,
+      write: (write, answer) => router.write(write, answer),
+      read: (read, answer) => router.read(read, answer),
       members(linearizable, deadlineMs, answer) {
         const tell = (): void => answer(ok({ members, revision: live.store.revision }))
         if (!linearizable) return tell()
@@ -362,4 +322,46 @@ function assemble(
       },
     }
   }
+
+  openReplica(
+    world,
+    {
+      group: GROUP,
+      space: SPACE,
+      self,
+      incarnation: identity.incarnation,
+      bootstrap,
+      raft: {
+        electionTimeoutMs: settings.electionTimeoutMs,
+        heartbeatIntervalMs: settings.heartbeatIntervalMs,
+        ...LIMITS.raft,
+      },
+      ...LIMITS.replica,
+      keepEntries: options.tuning?.keepEntries ?? LIMITS.replica.keepEntries,
+    },
+    {
+      log,
+      engine,
+      transport: transport.of(GROUP),
+      recovered: log.recovered.find((group) => group.group === GROUP),
+      onChange,
+    },
+    (opened) => {
+      if (!opened.ok) {
+        links.close()
+        log.close(() => engine.close(() => done(err(opened.error))))
+        return
+      }
+      replica = opened.value
+      const live = opened.value
+      hooks.onFull = (full) => {
+        world.diagnostics.log(full ? 'error' : 'info', full ? 'disk-full' : 'disk-has-space')
+        live.onLogFull(full)
+      }
+      hooks.onPressure = (under) => live.onEnginePressure(under)
+      hooks.onDurable = () => live.onEngineDurable()
+      setPeers()
+      done(ok(serverOver(live)))
+    },
+  )
 }

@@ -30,8 +30,22 @@ export type ServerOptions = {
   readonly insecure?: boolean
   /** How long a request may take before it is answered `timed-out`, milliseconds. Default 5000 + 2 x election timeout (etcd's). */
   readonly requestTimeoutMs?: number
+  /** Bounds that trade memory and disk against catching up by log; the defaults fit a machine of its own. */
+  readonly tuning?: Partial<Tuning>
   /** Dial these peers elsewhere than at their advertised address: for proxies in tests. */
   readonly dialOverrides?: Readonly<Record<string, Address>>
+}
+
+/** See `LIMITS` for the defaults. */
+export type Tuning = {
+  /** Log entries kept below the engine's durable index, for followers that are a little behind. */
+  readonly keepEntries: number
+  /** Bytes applied and not yet durable in the engine at which a checkpoint starts. */
+  readonly checkpointBytes: number
+  /** How long the first of them waits for one at most, milliseconds. */
+  readonly checkpointDelayMs: number
+  /** Length at which a segment of the log is closed, bytes. */
+  readonly segmentBytes: number
 }
 
 export type ServerEvent =

@@ -1,0 +1,245 @@
+/**
+ * One run of the key-value scenario: a cluster of real servers, clients that read and write a few keys, faults from the
+ * seed, and at the end a healed cluster that must make progress and have kept what it acknowledged.
+ */
+import { SkeinError, strictText, utf8 } from '../base/index.ts'
+import type { Client } from '../client/index.ts'
+import { connectClient } from '../client/index.ts'
+import type { ServerOptions } from '../server/index.ts'
+import { COMPARE_RESULT, COMPARE_TARGET } from '../wire/index.ts'
+import { type Draws, drawsOf, type Seed } from './draws.ts'
+import { type Answer, type Call, createHistory, type HistoryRecorder, type Operation } from './history.ts'
+import { checkLinearizable } from './linearizability.ts'
+import { checkRevisions } from './revisions.ts'
+import { createSimCluster, type SimCluster } from './sim-cluster.ts'
+import { drawFaults, inflict, mendAll, type Scheduled } from './sim-faults.ts'
+import { createSimulation, type Simulation, type SimulationOptions } from './simulation.ts'
+
+export type KvRunOptions = Pick<SimulationOptions, 'yieldMacrotask' | 'onEvent' | 'onLog'> & {
+  readonly seed: Seed
+  /** 5 when left out. */
+  readonly servers?: number
+  /** 4 when left out. */
+  readonly clients?: number
+  readonly keys?: number
+  /** How long faults come, simulated milliseconds; 10,000 when left out. */
+  readonly faultyMs?: number
+  /** Instead of those drawn from the seed. */
+  readonly faults?: readonly Scheduled[]
+  readonly server?: Partial<ServerOptions>
+}
+
+export type KvRun = {
+  readonly seed: Seed
+  readonly traceHash: string
+  /** What went wrong, for a person; empty where nothing did. */
+  readonly problems: readonly string[]
+  readonly operations: readonly Operation[]
+  readonly faults: readonly Scheduled[]
+  readonly answered: number
+  readonly unknown: number
+  readonly refused: number
+  readonly elections: number
+  readonly events: number
+  readonly simulatedMs: number
+}
+
+/** Small bounds, so that a short run compacts its log, rotates segments and sends snapshots. */
+const SMALL: Readonly<Partial<ServerOptions>> = {
+  tuning: { keepEntries: 64, checkpointBytes: 8_192, checkpointDelayMs: 300, segmentBytes: 65_536 },
+}
+const SETTLE_MS = 15_000
+const CLIENT_TIMEOUT_MS = 3_000
+
+export async function runKv(options: KvRunOptions): Promise<KvRun> {
+  const { seed, servers = 5, clients = 4, keys = 3, faultyMs = 10_000 } = options
+  const { yieldMacrotask, onEvent, onLog } = options
+  const simulation = createSimulation({
+    seed,
+    ...(yieldMacrotask && { yieldMacrotask }),
+    ...(onEvent && { onEvent }),
+    ...(onLog && { onLog }),
+  })
+  const cluster = createSimCluster(simulation, servers, { ...SMALL, ...options.server })
+  const faults = options.faults ?? drawFaults(seed, servers, 1_500, faultyMs)
+  for (const { atMs, fault } of faults) simulation.at(atMs, () => inflict(simulation, cluster, fault))
+  const history = createHistory()
+  const problems: string[] = []
+
+  const scenario = async (): Promise<void> => {
+    const state = { running: true }
+    const working = Array.from({ length: clients }, (_, i) =>
+      work(simulation, cluster, history, `client${i}`, drawsOf(seed, 'client', String(i)), keys, state),
+    )
+    await simulation.sleep(faultyMs)
+    mendAll(simulation, cluster)
+    await simulation.sleep(SETTLE_MS / 2)
+    state.running = false
+    await Promise.all(working)
+    problems.push(...(await settle(simulation, cluster, history, keys)))
+  }
+  try {
+    await simulation.runAsync(scenario, { untilMs: faultyMs + 10 * SETTLE_MS, maxEvents: 20_000_000 })
+  } catch (error) {
+    problems.push(`the scenario did not end: ${error instanceof Error ? error.message : String(error)}`)
+  }
+
+  const operations = history.operations()
+  const causes: string[] = []
+  for (const { process, atMs, violation } of simulation.findings)
+    problems.push(`${process} failed at ${atMs} ms: ${violation.message}`)
+  causes.push(...new Set(cluster.problems), ...checkRevisions(operations))
+  const verdict = checkLinearizable(operations)
+  if (verdict.verdict === 'unknown') causes.push(`linearizability of ${verdict.key} is undecided: ${verdict.why}`)
+  if (verdict.verdict === 'no') {
+    causes.push(`${verdict.key} is not linearizable: nothing explains ${describe(verdict.at)}`)
+  }
+  return {
+    seed,
+    traceHash: simulation.traceHash(),
+    problems: [...causes, ...problems],
+    operations,
+    faults,
+    answered: history.answered,
+    unknown: history.unknown,
+    refused: history.refused,
+    elections: cluster.elections,
+    events: simulation.events,
+    simulatedMs: simulation.nowMs,
+  }
+}
+
+function describe({ client, call, outcome, invoked, completed }: Operation): string {
+  return `${client} ${JSON.stringify(call)} -> ${JSON.stringify(outcome)} [${invoked}, ${completed}]`
+}
+
+/** One client's life: an operation, a pause, the next. */
+async function work(
+  simulation: Simulation,
+  cluster: SimCluster,
+  history: HistoryRecorder,
+  name: string,
+  draws: Draws,
+  keys: number,
+  state: { readonly running: boolean },
+): Promise<void> {
+  const first = draws.integer(0, cluster.endpoints.length)
+  const { world } = simulation.process(name)
+  const client = connectClient(world, {
+    endpoints: [...cluster.endpoints.slice(first), ...cluster.endpoints.slice(0, first)],
+    timeoutMs: CLIENT_TIMEOUT_MS,
+  })
+  let lastSeen: string | undefined
+  for (let n = 1; state.running; n++) {
+    const item = n * 8
+    const key = `k${draws.integer(item, keys)}`
+    const call = drawCall(draws, item + 1, `${name}-${n}`, lastSeen)
+    const answer = await perform(client, history, name, key, call)
+    if (call.type === 'get') lastSeen = answer?.value
+    await simulation.sleep(draws.fraction(item + 5) * 60 + (answer === undefined ? 50 : 0))
+  }
+  client.close()
+}
+
+function drawCall(draws: Draws, item: number, value: string, lastSeen: string | undefined): Call {
+  const u = draws.fraction(item)
+  if (u < 0.4) return { type: 'get' }
+  if (u < 0.75) return { type: 'put', value }
+  if (u < 0.95) return { type: 'compareAndSet', expected: lastSeen, value }
+  return { type: 'delete' }
+}
+
+async function perform(
+  client: Client,
+  history: HistoryRecorder,
+  name: string,
+  key: string,
+  call: Call,
+): Promise<Answer | undefined> {
+  const end = history.invoke(name, key, call)
+  try {
+    const answer = await ask(client, key, call)
+    end({ type: 'answered', answer })
+    return answer
+  } catch (error) {
+    if (!(error instanceof SkeinError)) throw error
+    const isUnknown = error.code === 'timed-out' || error.code === 'outcome-unknown'
+    end(isUnknown && call.type !== 'get' ? { type: 'unknown' } : { type: 'none' })
+    return undefined
+  }
+}
+
+async function ask(client: Client, keyText: string, call: Call): Promise<Answer> {
+  const key = utf8(keyText)
+  switch (call.type) {
+    case 'get': {
+      const response = await client.range({ key })
+      const [kv] = response.kvs
+      const revision = response.header?.revision ?? 0
+      return kv === undefined
+        ? { revision, value: undefined }
+        : { revision, value: strictText(kv.value), modRevision: kv.modRevision }
+    }
+    case 'put': {
+      const response = await client.put(key, utf8(call.value))
+      return { revision: response.header?.revision ?? 0 }
+    }
+    case 'delete': {
+      const response = await client.deleteRange({ key })
+      return { revision: response.header?.revision ?? 0, changed: response.deleted > 0 }
+    }
+    case 'compareAndSet': {
+      const base = { key, rangeEnd: new Uint8Array(0), result: COMPARE_RESULT.equal }
+      const compare =
+        call.expected === undefined
+          ? { ...base, target: COMPARE_TARGET.version, operand: { type: 'version', revision: 0 } as const }
+          : { ...base, target: COMPARE_TARGET.value, operand: { type: 'value', value: utf8(call.expected) } as const }
+      const put = { key, value: utf8(call.value), lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false }
+      const response = await client.txn({ compare: [compare], success: [{ type: 'put', put }], failure: [] })
+      return { revision: response.header?.revision ?? 0, changed: response.succeeded }
+    }
+    default:
+      return call satisfies never
+  }
+}
+
+/** After everything is mended: each server must answer, and all must hold the same. */
+async function settle(
+  simulation: Simulation,
+  cluster: SimCluster,
+  history: HistoryRecorder,
+  keys: number,
+): Promise<readonly string[]> {
+  const problems: string[] = []
+  const { world } = simulation.process('settle')
+  const contents = new Map<string, string>()
+  for (const server of cluster.servers) {
+    const client = connectClient(world, { endpoints: [server.address], timeoutMs: SETTLE_MS })
+    for (let k = 0; k < keys; k++) {
+      const answer = await perform(client, history, 'settle', `k${k}`, { type: 'get' })
+      if (answer === undefined)
+        problems.push(`${server.name} does not answer a read ${SETTLE_MS} ms after everything was mended`)
+    }
+    const written = await perform(client, history, 'settle', 'k0', { type: 'put', value: `settled-${server.name}` })
+    if (written === undefined) problems.push(`${server.name} does not take a write after everything was mended`)
+    client.close()
+  }
+  // One more linearizable read through each server brings its state past the last write; then the states are compared.
+  for (const server of cluster.servers) {
+    const client = connectClient(world, { endpoints: [server.address], timeoutMs: SETTLE_MS })
+    try {
+      const range = await client.range({ key: utf8('k'), rangeEnd: utf8('l') })
+      const text = range.kvs
+        .map((kv) => [kv.key, kv.value, kv.createRevision, kv.modRevision, kv.version].join(':'))
+        .join('\n')
+      contents.set(server.name, `revision ${range.header?.revision}\n${text}`)
+    } catch (error) {
+      problems.push(
+        `${server.name} does not answer at the end: ${error instanceof Error ? error.message : String(error)}`,
+      )
+    }
+    client.close()
+  }
+  if (new Set(contents.values()).size > 1) problems.push(`servers differ at the end: ${JSON.stringify([...contents])}`)
+  return problems
+}
