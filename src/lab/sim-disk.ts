@@ -194,7 +194,7 @@ export function createSimDisk(core: SimCore, seed: Seed, owner: Traced, start: D
           if (!claim('write')) return
           const size = parts.reduce((sum, part) => sum + part.length, 0)
           const growth = Math.max(0, offset + size - inode.size)
-          const isFull = disk.capacityBytes !== Infinity && usedBytes() + growth > disk.capacityBytes
+          const isFull = growth > 0 && usedBytes() + growth > disk.capacityBytes
           if (isFull)
             inode.write(offset, [(parts[0] ?? new Uint8Array(0)).subarray(0, next(1 + (parts[0]?.length ?? 0)))])
           else inode.write(offset, parts)

@@ -1,7 +1,7 @@
 /**
- * Keeps one idle group from pinning old segments for ever: when more than half of the log is not needed, the live entries of the
- * oldest segment are written again, a chunk at a time, beside the batches that come anyway; then it can go. As each pass frees at
- * least as much as it writes, writing stays within twice what was appended.
+ * Keeps one idle group from pinning old segments for ever: when more than half of the log (and a few segments) is not needed, the
+ * live entries of the oldest segment are written again, a chunk at a time, in batches that come anyway; then it can go. As a whole
+ * pass frees more than it writes, writing stays within about twice what was appended.
  */
 import type { GroupId } from '../base/index.ts'
 import type { World } from '../world/index.ts'
@@ -13,8 +13,8 @@ import type { LogEntry } from './types.ts'
 
 /** Of one batch at most, beyond the first place. */
 const CHUNK_BYTES = 256 * 1024
-/** So many segments are never worth it. */
-const SPARE_SEGMENTS = 2
+/** So many segments' worth of what is not needed is never worth it. */
+const SPARE_SEGMENTS = 4
 
 type Piece = { readonly log: GroupLog; readonly place: Place; readonly entries: readonly LogEntry[] }
 

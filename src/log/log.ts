@@ -71,7 +71,7 @@ export class Log implements WriteAheadLog {
     this.ends = new Ends(found.groups.values())
     this.segments = new Segments(world, options.directory, found.segments)
     this.writer = new Writer(world, options.directory, options.segmentBytes, file)
-    this.cleaner = new Cleaner(world, this.segments, this.groups, options.segmentBytes, () => this.schedule())
+    this.cleaner = new Cleaner(world, this.segments, this.groups, options.segmentBytes, () => this.idle())
     this.nextBatch = found.lastBatch + 1
     this.syncedBatch = found.lastBatch
     this.saidSynced = found.isMarked ? found.lastBatch : found.lastBatch - 1
@@ -114,7 +114,7 @@ export class Log implements WriteAheadLog {
     this.queue.push({ records, sizeBytes, done, compacts })
     if (compacts === undefined) this.urgent++
     if (compacts === undefined) this.schedule()
-    else if (!this.busy) this.idle()
+    else this.idle()
   }
 
   /** All that comes in this turn shares one batch. */
@@ -129,7 +129,7 @@ export class Log implements WriteAheadLog {
 
   private next(): void {
     if (this.busy || this.full || this.isClosed) return
-    if (this.urgent > 0 || this.cleaner.isReady || (this.closing !== undefined && this.queue.length > 0)) this.begin()
+    if (this.urgent > 0 || (this.closing !== undefined && this.queue.length > 0)) this.begin()
     else if (this.closing === undefined) this.idle()
     else if (this.saidSynced === this.syncedBatch) this.finish()
     else this.begin()
@@ -137,8 +137,8 @@ export class Log implements WriteAheadLog {
 
   /** Nothing is urgent: soon a marker says that the last batch is synced, with whatever waited for company. */
   private idle(): void {
-    const nothing = this.saidSynced === this.syncedBatch && this.queue.length === 0
-    if (this.marker !== undefined || this.full || nothing) return
+    const nothing = this.saidSynced === this.syncedBatch && this.queue.length === 0 && !this.cleaner.isReady
+    if (this.marker !== undefined || this.busy || this.full || this.isClosed || nothing) return
     this.marker = this.world.clock.setTimer(this.options.markerDelayMs, () => {
       this.marker = undefined
       if (!this.busy && !this.full && !this.isClosed) this.begin()

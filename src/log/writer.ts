@@ -17,6 +17,7 @@ export class Writer {
   private readonly world: World
   private readonly directory: string
   private readonly zeros: Uint8Array
+  private readonly segmentBytes: number
   private readonly reserveBytes: number
   private file: DiskFile | undefined
   syncs = 0
@@ -25,7 +26,8 @@ export class Writer {
     this.world = world
     this.directory = directory
     this.file = file
-    this.zeros = new Uint8Array(Math.min(MAX_GROWTH_BYTES, sectors(segmentBytes)))
+    this.segmentBytes = sectors(segmentBytes)
+    this.zeros = new Uint8Array(Math.min(MAX_GROWTH_BYTES, this.segmentBytes))
     this.reserveBytes = Math.min(MAX_RESERVE_BYTES, sectors(segmentBytes / 8))
   }
 
@@ -56,10 +58,11 @@ export class Writer {
     })
   }
 
-  /** Up to a multiple of the growth, and at least the reserve. */
+  /** Up to a multiple of the growth or the segment's end, and at least the reserve. */
   private zerosAfter(end: number): Uint8Array {
     const growth = this.zeros.length
-    const until = Math.ceil((end + this.reserveBytes) / growth) * growth
+    const least = end + this.reserveBytes
+    const until = Math.min(Math.ceil(least / growth) * growth, Math.max(least, this.segmentBytes + this.reserveBytes))
     return this.zeros.subarray(0, Math.min(growth, until - end))
   }
 
