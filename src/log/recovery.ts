@@ -150,12 +150,14 @@ class Recovery {
     const chained = this.lastBatch ?? 0
     const before = this.end
     if (segment === undefined) {
-      // A crash while the segment was made: what it follows is still there, and nothing in it was acknowledged.
+      // At best a crash while the segment was made: what it follows is still there, and nothing in it was acknowledged.
       const mayBeUnfinished = isLast && (before !== undefined || end.number === 1)
       if (end.witnessed > chained) {
-        if (before === undefined || !hasHeader)
-          return this.refuse(end.number, hasHeader ? end.offset : 0, lost(end.witnessed))
-        return this.refuse(before.number, before.offset, lost(end.witnessed))
+        const isBefore =
+          before !== undefined &&
+          (end.numberThere === undefined ? !before.isClean && hasHeader : end.numberThere > chained + 1)
+        if (isBefore) return this.refuse(before.number, before.offset, lost(end.witnessed))
+        return this.refuse(end.number, hasHeader ? end.offset : 0, lost(end.witnessed))
       }
       if (!mayBeUnfinished)
         return this.refuse(end.number, hasHeader ? end.offset : 0, 'the segment has no sound beginning')

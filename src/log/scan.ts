@@ -15,6 +15,8 @@ export type ScanEnd = {
   readonly fileBytes: number
   /** Highest batch that anything from `offset` on says was durable; -1 where nothing says so. */
   readonly witnessed: number
+  /** Number of the batch at `offset` where its header is sound. */
+  readonly numberThere: number | undefined
   /** Only zeros follow. */
   readonly isClean: boolean
 }
@@ -129,21 +131,24 @@ class Scan {
     }
   }
 
-  private witness(from: number, at = from, witnessed = -1, isClean = true): void {
+  private witness(from: number, at = from, witnessed = -1, numberThere?: number, isClean = true): void {
     if (at >= this.fileBytes) {
       const { fileBytes } = this
-      return close(this.file, () => this.handlers.end({ offset: from, fileBytes, witnessed, isClean }))
+      return close(this.file, () => this.handlers.end({ offset: from, fileBytes, witnessed, numberThere, isClean }))
     }
     this.file.read(at, WINDOW_BYTES, (read) => {
       if (!read.ok) return close(this.file, () => this.handlers.failed(read))
       const bytes = read.value
       let highest = witnessed
+      let there = numberThere
       for (let sector = 0; sector < bytes.length; sector += SECTOR_BYTES) {
         const header = decodeBatchHeader(bytes, sector, this.salt, this.world.checksum)
-        if (header !== undefined) highest = Math.max(highest, header.synced)
+        if (header === undefined) continue
+        highest = Math.max(highest, header.synced)
+        if (at + sector === from) there = header.number
       }
       const clean = isClean && isZero(bytes)
-      this.witness(from, at + WINDOW_BYTES, highest, clean)
+      this.witness(from, at + WINDOW_BYTES, highest, there, clean)
     })
   }
 }
