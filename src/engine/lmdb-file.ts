@@ -12,6 +12,10 @@ import { err, failure, ok } from '../base/index.ts'
 import type { World } from '../world/index.ts'
 
 export const PAGE_BYTES = 4096
+export const FILE = 'data.mdb'
+export const LOCK_FILE = 'data.mdb-lock'
+/** A new file in the making. */
+export const NEW_FILE = 'new.mdb'
 
 const META_FLAG = 8
 const MAGIC = 0xbeefc0de
@@ -23,7 +27,6 @@ const VERSION_AT = 28
 const PAGE_SIZE_AT = 48
 const ROOTS_AT = [88, 136] as const
 const TRANSACTION_AT = 152
-const HEADER_BYTES = 160
 const NO_PAGE = 0xffff_ffff_ffff_ffffn
 
 /** Whether the library can open a file of this size that begins with `bytes` (two pages). */
@@ -59,20 +62,36 @@ function transactionOf(view: DataView, page: number): bigint {
   return view.getBigUint64(page + TRANSACTION_AT, true)
 }
 
-/** Reads what `checkMetaPages` looks at. `done` hears not-found where there is no file. */
-export function checkFile(world: World, path: string, done: (result: Result<void>) => void): void {
+/** Whether the library can open the file in `directory`. Failures: engine-damaged, data-newer, and the disk's. */
+export function checkFile(world: World, directory: string, done: (result: Result<void>) => void): void {
+  const path = `${directory}/${FILE}`
+  readHead(world, path, (head) => {
+    if (!head.ok) return done(head)
+    const checked = checkMetaPages(head.value.bytes, head.value.sizeBytes, path)
+    if (!checked.ok) return done(checked)
+    // It must also be able to open this one, which it makes where there is none.
+    world.disk.open(`${directory}/${LOCK_FILE}`, { create: true }, (lock) => {
+      if (!lock.ok) return done(lock)
+      lock.value.close(done)
+    })
+  })
+}
+
+function readHead(
+  world: World,
+  path: string,
+  done: (result: Result<{ readonly bytes: Uint8Array; readonly sizeBytes: number }>) => void,
+): void {
   world.disk.open(path, { create: false }, (opened) => {
     if (!opened.ok) return done(opened)
     const file = opened.value
-    const end = (result: Result<void>): void => file.close(() => done(result))
     file.size((size) => {
-      if (!size.ok) return end(size)
-      file.read(0, PAGE_BYTES + HEADER_BYTES, (read) => {
-        if (!read.ok) return end(read)
-        const whole = new Uint8Array(2 * PAGE_BYTES)
-        whole.set(read.value)
-        const bytes = read.value.length < PAGE_BYTES + HEADER_BYTES ? read.value : whole
-        end(checkMetaPages(bytes, size.value, path))
+      file.read(0, 2 * PAGE_BYTES, (read) => {
+        file.close(() => {
+          if (!size.ok) return done(size)
+          if (!read.ok) return done(read)
+          done(ok({ bytes: read.value, sizeBytes: size.value }))
+        })
       })
     })
   })

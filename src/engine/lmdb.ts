@@ -1,342 +1,243 @@
 /**
- * The default engine: LMDB on disk, and in front of it, in memory, the batches that are not durable yet. A checkpoint
- * freezes that overlay and commits it as one LMDB transaction, on LMDB's own thread, with the groups' applied indexes in it; new
- * batches go to a fresh overlay meanwhile. Reads merge the overlays over LMDB.
- *
- * LMDB is copy-on-write: a transaction writes pages that no older one uses, syncs them, then writes and syncs the meta page that
- * makes them count. Power loss leaves the last committed transaction, whatever else reached the disk. That holds only with
- * syncs on and in that order, so: no noSync, no noMetaSync, no mapAsync, no useWritemap (a stray write into the map would
- * reach the file), and no overlappingSync (it commits before it syncs).
- *
+ * The store on disk: LMDB. Commits run on the library's own thread, all of them in its one write transaction at a time.
  * This file is the one place where the library is used, and where its promises are (DESIGN laws 1 and 3).
+ *
+ * LMDB is copy-on-write: a transaction writes pages that no older state uses, syncs them, then writes the meta page that
+ * makes them count through a descriptor that syncs (O_DSYNC). Power loss leaves the last committed transaction or the one
+ * being committed, whatever else reached the disk. That holds with syncs on and in that order, so: no noSync,
+ * noMetaSync, mapAsync; no useWritemap (the system may write any page at any time); no overlappingSync (the library's
+ * default: it commits before it syncs, and finds out at opening which transaction is safe).
+ *
+ * The library adds a later batch to the transaction under way where it can, so batches that are fed turn by turn share one
+ * sync. When a transaction fails, a batch behind it might still succeed; so each is conditional on a number that the one
+ * before it has written. No synchronous transaction runs after opening: it could cut a batch under way in two.
  */
-import { open } from 'lmdb'
+import { open as openLibrary } from 'lmdb'
 import type { Database, RootDatabase, Transaction } from 'lmdb'
-import type { GroupId, LogIndex, Result } from '../base/index.ts'
-import { compareBytes, err, failure, invariant, logIndex, ok } from '../base/index.ts'
-import type { Failure } from '../base/index.ts'
+import type { Failure, Result } from '../base/index.ts'
+import { err, failure, invariant, ok } from '../base/index.ts'
 import type { World } from '../world/index.ts'
-import { LmdbCursor } from './lmdb-cursor.ts'
-import { MergedCursor } from './merged-cursor.ts'
-import { OrderedMap } from './ordered-map.ts'
-import { createRestore } from './lmdb-restore.ts'
-import { checkFile } from './lmdb-file.ts'
-import type { Engine, EngineCursor, EngineOptions, EngineReader, EngineSnapshot } from './types.ts'
+import { checkFile, FILE, NEW_FILE, PAGE_BYTES } from './lmdb-file.ts'
+import { META_SLOT, type Pair, type ReadOptions, type Store, type StoreView } from './store.ts'
+import type { StoreTransaction } from './store.ts'
 
 /** With pages of 4096 bytes. */
 const MAX_KEY_BYTES = 1978
-const MAX_SNAPSHOTS = 4
-/** How long until a checkpoint that failed for want of space is tried again. */
-const FULL_RETRY_MS = 500
+/** The engine's records and as many data slots as there may be restored intervals. */
+const SLOTS = 128
+const ARENA_BYTES = 256 * 1024
+const MAX_NEW_FILE_BYTES = 16 * 1024 * 1024
 
-/** undefined: removed. */
-export type Overlay = OrderedMap<Uint8Array | undefined>
+const CHAIN_KEY: Uint8Array = Uint8Array.of(1)
+const CHAIN_START = 1
+const FULL = /MDB_MAP_FULL|ENOSPC|EDQUOT|No space left|quota exceeded/i
 
-export type LmdbData = Database<Uint8Array, Uint8Array>
-export type LmdbView = Transaction
-export type LmdbStore = {
-  readonly root: RootDatabase<Uint8Array, Uint8Array>
-  readonly data: Database<Uint8Array, Uint8Array>
-  readonly meta: Database<Uint8Array, Uint8Array>
+type Data = Database<Uint8Array, Uint8Array>
+
+/** What the library takes and has beyond its published types. */
+type Untyped = {
+  getBinary(key: Uint8Array, options: { readonly transaction: Transaction }): Uint8Array | undefined
 }
+type Info = { readonly env: { info(): { readonly lastPageNumber: number } } }
 
-export function openLmdbEngine(world: World, options: EngineOptions, done: (result: Result<Engine>) => void): void {
-  world.disk.makeDirectory(options.directory, (made) => {
+type Databases = { readonly root: RootDatabase<Uint8Array, Uint8Array>; readonly chain: Data; readonly slots: Data[] }
+
+/** Makes the file where there is none. Failures: engine-damaged, data-newer, and the disk's. */
+export function openLmdbStore(world: World, directory: string, done: (result: Result<Store>) => void): void {
+  const { disk } = world
+  const path = `${directory}/${FILE}`
+  const open = (): void =>
+    checkFile(world, directory, (checked) => {
+      if (!checked.ok) return done(checked)
+      try {
+        done(ok(storeOver(world, openDatabases(path, false))))
+      } catch (error) {
+        done(err(failure('engine-damaged', `${path} cannot be opened: ${String(error)}`, { file: path })))
+      }
+    })
+  disk.makeDirectory(directory, (made) => {
     if (!made.ok) return done(made)
-    checkFile(world, `${options.directory}/data.mdb`, (checked) => {
-      if (!checked.ok && checked.error.code !== 'not-found') return done(checked)
-      openChecked(world, options, done)
+    disk.list(directory, (names) => {
+      if (!names.ok) return done(names)
+      if (names.value.includes(FILE)) return open()
+      create(world, directory, (created) => (created.ok ? open() : done(created)))
     })
   })
 }
 
-function openChecked(world: World, options: EngineOptions, done: (result: Result<Engine>) => void): void {
-  let store: LmdbStore
-  const applied = new Map<GroupId, LogIndex>()
-  try {
-    const root = open<Uint8Array, Uint8Array>({
-      path: `${options.directory}/data.mdb`,
-      noSubdir: true,
-      maxDbs: 4,
-      keyEncoding: 'binary',
-      encoding: 'binary',
-      overlappingSync: false,
-      noSync: false,
-      useWritemap: false,
-      cache: false,
-      compression: false,
-      permissionsMode: 0o600,
-      pageSize: 4096,
-    } as Parameters<typeof open>[0])
-    store = { root, data: root.openDB({ name: 'data', ...BINARY }), meta: root.openDB({ name: 'meta', ...BINARY }) }
-    for (const { key, value } of store.meta.getRange({})) applied.set(readU32(key) as GroupId, logIndex(readF64(value)))
-  } catch (error) {
-    return done(err(failure('engine-damaged', `${options.directory}/data.mdb cannot be opened: ${String(error)}`)))
-  }
-  // The name of a new file is durable before anything in it counts.
-  world.disk.syncDirectory(options.directory, (synced) => {
-    done(synced.ok ? ok(engineOver(world, options, store, applied)) : synced)
+/** A new file appears whole and durable: it is made beside its place, and put there by the disk's atomic replacement. */
+function create(world: World, directory: string, done: (result: Result<void>) => void): void {
+  const { disk } = world
+  const path = `${directory}/${NEW_FILE}`
+  const clear = (then: () => void): void => disk.remove(path, () => disk.remove(`${path}-lock`, then))
+  clear(() => {
+    const { root, chain } = openDatabases(path, true)
+    chain.putSync(CHAIN_KEY, CHAIN_KEY, CHAIN_START)
+    void root.close().then(() =>
+      disk.readWhole(path, MAX_NEW_FILE_BYTES, (read) => {
+        if (!read.ok) return done(read)
+        disk.replace(`${directory}/${FILE}`, [read.value], (replaced) => clear(() => done(replaced)))
+      }),
+    )
   })
+}
+
+function openDatabases(path: string, isNew: boolean): Databases {
+  const root = openLibrary<Uint8Array, Uint8Array>({
+    ...{ path, noSubdir: true, maxDbs: SLOTS + 1, pageSize: PAGE_BYTES, permissionsMode: 0o600 },
+    ...{ overlappingSync: false, noSync: isNew, noMetaSync: false, useWritemap: false, mapAsync: false },
+    ...BINARY,
+    compression: false,
+  } as Parameters<typeof openLibrary>[0])
+  const slots: Data[] = []
+  for (let slot = 0; slot < SLOTS; slot++) {
+    // The types leave out the encoder.
+    const options = { name: nameOf(slot), ...BINARY, encoder: arenaEncoder() } as { name: string }
+    slots.push(root.openDB<Uint8Array, Uint8Array>(options))
+  }
+  const chain = root.openDB<Uint8Array, Uint8Array>({ name: 'chain', ...BINARY, useVersions: true })
+  return { root, slots, chain }
 }
 
 const BINARY = { keyEncoding: 'binary', encoding: 'binary', cache: false } as const
 
-function engineOver(world: World, options: EngineOptions, store: LmdbStore, applied: Map<GroupId, LogIndex>): Engine {
-  let fresh: Overlay = new OrderedMap()
-  let frozen: Overlay | undefined
-  let freshBytes = 0
-  let frozenBytes = 0
-  let durable = new Map(applied)
-  let checkpoints = 0
-  let snapshots = 0
-  let pressure = false
-  let closed = false
-  /** Counts what changes the layers below a cursor. */
-  let generation = 0
-  let waiting: ((result: Result<void>) => void)[] = []
-  let timer: { cancel(): void } | undefined
-
-  const look = (): void => {
-    const now = freshBytes + frozenBytes > options.maxOverlayBytes
-    if (now !== pressure) {
-      pressure = now
-      options.onPressure(now)
-    }
-    if (freshBytes > options.checkpointBytes) checkpoint()
-  }
-
-  const arm = (): void => {
-    if (timer !== undefined || frozen !== undefined || closed) return
-    timer = world.clock.setTimer(options.checkpointDelayMs, () => checkpoint())
-  }
-
-  const checkpoint = (done?: (result: Result<void>) => void): void => {
-    if (done !== undefined) waiting.push(done)
-    if (frozen !== undefined || closed) return
-    timer?.cancel()
-    timer = undefined
-    const told = waiting
-    waiting = []
-    const indexes = new Map(applied)
-    freeze()
-    commit(indexes, told)
-  }
-
-  const freeze = (): void => {
-    frozen = fresh
-    frozenBytes = freshBytes
-    fresh = new OrderedMap()
-    freshBytes = 0
-    generation++
-  }
-
-  const commit = (indexes: Map<GroupId, LogIndex>, told: readonly ((result: Result<void>) => void)[]): void => {
-    store.root
-      .batch(() => {
-        const cursor = (frozen as Overlay).cursor(LOWEST, HIGHEST, false)
-        while (cursor.next()) {
-          if (cursor.value === undefined) void store.data.remove(cursor.key)
-          else void store.data.put(cursor.key, cursor.value)
-        }
-        for (const [group, index] of indexes) void store.meta.put(u32(group), f64(index))
-      })
-      .then(
-        () => world.endOfTurn(() => committed(indexes, told)),
-        (error: unknown) => world.endOfTurn(() => refused(indexes, told, error)),
-      )
-  }
-
-  const committed = (indexes: Map<GroupId, LogIndex>, told: readonly ((result: Result<void>) => void)[]): void => {
-    durable = indexes
-    frozen = undefined
-    frozenBytes = 0
-    generation++
-    checkpoints++
-    for (const tell of told) tell(ok())
-    options.onDurable()
-    if (closed) return
-    look()
-    if (waiting.length > 0) checkpoint()
-    else if (freshBytes > 0) arm()
-  }
-
-  /** The overlay stays as it is: nothing is lost, and the commit is tried again as a whole. */
-  const refused = (
-    indexes: Map<GroupId, LogIndex>,
-    told: readonly ((result: Result<void>) => void)[],
-    error: unknown,
-  ): void => {
-    const why = problem(error)
-    world.diagnostics.log('error', 'checkpoint-failed', { code: why.code, message: why.message })
-    for (const tell of told) tell(err(why))
-    invariant(why.code === 'disk-full', 'engine-commits', why.message)
-    world.clock.setTimer(FULL_RETRY_MS, () => commit(indexes, []))
-  }
-
-  const get = (key: Uint8Array): Uint8Array | undefined => {
-    for (const layer of [fresh, frozen]) {
-      if (layer === undefined || layer.size === 0) continue
-      const found = layer.find(key)
-      const pair = layer.at(found[0], found[1])
-      if (pair !== undefined && compareBytes(pair.key, key) === 0) return pair.value
-    }
-    return store.data.getBinary(key)
-  }
-
-  const scan = (start: Uint8Array, end: Uint8Array, scanOptions?: { readonly reverse?: boolean }): EngineCursor => {
-    const reverse = scanOptions?.reverse === true
-    return new MergedCursor(
-      () => {
-        const base = new LmdbCursor(store.data, start, end, reverse)
-        const first = fresh.cursor(start, end, reverse)
-        return frozen === undefined ? [first, base] : [first, frozen.cursor(start, end, reverse), base]
-      },
-      () => generation,
-      () => fresh.version,
-      reverse,
-    )
-  }
-
-  const engine: Engine = {
-    maxKeyBytes: MAX_KEY_BYTES,
-    get,
-    scan,
-    applyBatch(group, index, write) {
-      write({
-        put(key, value) {
-          invariant(key.length > 0 && key.length <= MAX_KEY_BYTES, 'engine-key-size', () => `${key.length} bytes`)
-          fresh.set(key, value)
-          freshBytes += key.length + value.length + 64
-        },
-        remove(key) {
-          fresh.set(key, undefined)
-          freshBytes += key.length + 64
-        },
-      })
-      const to = typeof index === 'function' ? index() : index
-      invariant(to >= (applied.get(group) ?? 0), 'applied-never-back', () => `group ${group}: ${to}`)
-      applied.set(group, to)
-      freshBytes += 16
-      arm()
-      look()
-    },
-    appliedIndex: (group) => applied.get(group) ?? logIndex(0),
-    durableIndex: (group) => durable.get(group) ?? logIndex(0),
-    get underPressure() {
-      return pressure
-    },
-    checkpoint,
-    openSnapshot(): Result<EngineSnapshot> {
-      if (snapshots >= MAX_SNAPSHOTS)
-        return err(failure('too-many-requests', `${snapshots} snapshots are open, the limit is ${MAX_SNAPSHOTS}`))
-      snapshots++
-      const transaction = store.root.useReadTransaction()
-      const layers = [fresh.snapshot(), ...(frozen === undefined ? [] : [frozen])]
-      const indexes = new Map(applied)
-      let open = true
-      const reader: EngineReader = {
-        get: (key) => {
-          for (const layer of layers) {
-            const [leaf, slot] = layer.find(key)
-            const pair = layer.at(leaf, slot)
-            if (pair !== undefined && compareBytes(pair.key, key) === 0) return pair.value
-          }
-          return binaryIn(store.data, key, transaction)
-        },
-        scan: (start, end, scanOptions) => {
-          const reverse = scanOptions?.reverse === true
-          return new MergedCursor(
-            () => [
-              ...layers.map((layer) => layer.cursor(start, end, reverse)),
-              new LmdbCursor(store.data, start, end, reverse, transaction),
-            ],
-            () => 0,
-            () => 0,
-            reverse,
-          )
-        },
-      }
-      return ok({
-        reader,
-        appliedIndex: (group) => indexes.get(group) ?? logIndex(0),
-        close() {
-          if (!open) return
-          open = false
-          snapshots--
-          transaction.done()
-        },
-      })
-    },
-    openRestore: (group, start, end) =>
-      createRestore(world, store, start, end, {
-        /** Everything applied is in LMDB, and nothing else is being committed. */
-        quiesce: (then) => checkpoint(then),
-        swapped(index) {
-          applied.set(group, index)
-          durable.set(group, index)
-          generation++
-        },
-        meta: (index) => [u32(group), f64(index)],
-        problem,
-      }),
-    stats() {
-      const info = store.root.getStats() as {
-        readonly pageSize?: number
-        readonly root?: { pageSize?: number }
-        readonly lastPageNumber?: number
-      }
-      return { diskBytes: (info.lastPageNumber ?? 0) * 4096, overlayBytes: freshBytes + frozenBytes, checkpoints }
-    },
-    close(done) {
-      const finish = (): void => {
-        closed = true
-        timer?.cancel()
-        store.root.close().then(
-          () => world.endOfTurn(() => done(ok())),
-          (error: unknown) => world.endOfTurn(() => done(err(problem(error)))),
-        )
-      }
-      if (frozen === undefined) finish()
-      else waiting.push(finish)
-    },
-  }
-  return engine
+function nameOf(slot: number): string {
+  return slot === META_SLOT ? 'meta' : `data-${slot}`
 }
 
-const LOWEST = new Uint8Array(0)
-const HIGHEST: Uint8Array = new Uint8Array(MAX_KEY_BYTES + 1).fill(255)
+/**
+ * Copies values into large buffers on their way to the library's thread. It reads them by address, and for that a small
+ * array would have to be moved out of the heap one by one.
+ */
+function arenaEncoder(): {
+  encode(value: Uint8Array): Uint8Array
+  decode(bytes: Uint8Array, sizeBytes?: number): Uint8Array
+} {
+  let arena: (Uint8Array & { start?: number; end?: number }) | undefined
+  let at = 0
+  return {
+    encode(value) {
+      if (arena === undefined || at + value.length > arena.length) {
+        arena = new Uint8Array(Math.max(ARENA_BYTES, value.length))
+        at = 0
+      }
+      arena.set(value, at)
+      arena.start = at
+      at += value.length
+      arena.end = at
+      return arena
+    },
+    decode: (bytes, sizeBytes = bytes.length) => Uint8Array.prototype.slice.call(bytes, 0, sizeBytes),
+  }
+}
+
+function storeOver(world: World, { root, chain, slots }: Databases): Store {
+  /** The number that the last durable commit wrote, and the last one under way. */
+  let durable = chain.getEntry(CHAIN_KEY)?.version ?? 0
+  let issued = durable
+  let underWay = 0
+  /** Of a commit after which others are still under way. */
+  let broken: Failure | undefined
+  invariant(durable >= CHAIN_START, 'lmdb-chain', String(durable))
+  const views = new Map<StoreView, Transaction>()
+
+  const data = (slot: number): Data => slots[slot] as Data
+
+  const transaction: StoreTransaction = {
+    put: (slot, key, value) => void data(slot).put(key, value),
+    remove: (slot, key) => void data(slot).remove(key),
+    clear: (slot) => void data(slot).clearAsync(),
+  }
+
+  const settle = (result: Result<void>, done: (result: Result<void>) => void): void => {
+    underWay--
+    if (result.ok) {
+      invariant(broken === undefined, 'lmdb-chain-holds')
+      durable++
+    } else broken ??= result.error
+    if (underWay === 0) {
+      issued = durable
+      broken = undefined
+    }
+    done(result)
+  }
+
+  return {
+    maxKeyBytes: MAX_KEY_BYTES,
+    slots: SLOTS,
+    get(slot, key, view) {
+      const pinned = view === undefined ? undefined : views.get(view)
+      if (pinned === undefined) return data(slot).getBinary(key)
+      return (data(slot) as unknown as Untyped).getBinary(key, { transaction: pinned })
+    },
+    read(slot, from, options, view) {
+      const { reverse, limit } = options
+      // No longer key is stored: all that is at or before it is before its first bytes, or those.
+      const tooLong = from.length > MAX_KEY_BYTES
+      const start = tooLong ? from.subarray(0, MAX_KEY_BYTES) : from
+      const exclusive = tooLong ? !reverse : options.exclusive
+      return readRun(data(slot), { start, reverse, exclusive, limit }, view && views.get(view))
+    },
+    pin() {
+      const view: StoreView = {
+        close() {
+          const pinned = views.get(view)
+          if (views.delete(view)) pinned?.done()
+        },
+      }
+      views.set(view, root.useReadTransaction())
+      return view
+    },
+    commit(write, done) {
+      invariant(broken === undefined, 'lmdb-commit-after-failure')
+      const after = issued++
+      underWay++
+      chain
+        .ifVersion(CHAIN_KEY, after, () => {
+          write(transaction)
+          void chain.put(CHAIN_KEY, CHAIN_KEY, after + 1)
+        })
+        .then((isDone) => (isDone ? undefined : Promise.reject(new Error('the commit before it failed'))))
+        .then(
+          () => world.endOfTurn(() => settle(ok(), done)),
+          (error: unknown) => causeOf(error, (why) => world.endOfTurn(() => settle(err(broken ?? problem(why)), done))),
+        )
+    },
+    sizeBytes: () => ((root as unknown as Info).env.info().lastPageNumber + 1) * PAGE_BYTES,
+    close(done) {
+      for (const view of views.keys()) view.close()
+      root.close().then(
+        () => world.endOfTurn(() => done(ok())),
+        (error: unknown) => world.endOfTurn(() => done(err(problem(error)))),
+      )
+    },
+  }
+}
+
+function readRun(from: Data, options: ReadOptions & { start: Uint8Array }, pinned: Transaction | undefined): Pair[] {
+  const { start, reverse, exclusive, limit } = options
+  const pairs: Pair[] = []
+  const range = {
+    start: start.length === 0 ? FIRST : start,
+    reverse,
+    limit,
+    ...(exclusive && { exclusiveStart: true }),
+    ...(pinned && { transaction: pinned }),
+  }
+  for (const pair of from.getRange(range)) pairs.push(pair)
+  return pairs
+}
+
+const FIRST: Uint8Array = Uint8Array.of(0)
+
+/** The library rejects with an error that promises the cause. */
+function causeOf(error: unknown, then: (cause: unknown) => void): void {
+  const cause = (error as { readonly commitError?: Promise<never> }).commitError
+  if (cause === undefined) then(error)
+  else cause.then(then, then)
+}
 
 function problem(error: unknown): Failure {
-  const message = String(error)
-  if (/MDB_MAP_FULL|ENOSPC|No space left/i.test(message))
-    return failure('disk-full', `the engine cannot commit: ${message}`)
-  return failure('disk-failed', `the engine cannot commit: ${message}`)
-}
-
-/** The library takes options here that its types do not mention. */
-function binaryIn(data: LmdbStore['data'], key: Uint8Array, transaction: Transaction): Uint8Array | undefined {
-  const reading = data as unknown as {
-    getBinary(key: Uint8Array, options: { transaction: Transaction }): Uint8Array | undefined
-  }
-  return reading.getBinary(key, { transaction })
-}
-
-function u32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value)
-  return bytes
-}
-
-function readU32(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0)
-}
-
-function f64(value: number): Uint8Array {
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setFloat64(0, value)
-  return bytes
-}
-
-function readF64(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0)
+  const message = error instanceof Error ? error.message : String(error)
+  return failure(FULL.test(message) ? 'disk-full' : 'disk-failed', `the engine cannot commit: ${message}`)
 }

@@ -51,6 +51,15 @@ export class OrderedMap<V> implements MapReader<V> {
     return copy
   }
 
+  /** The value of `key`, or `missing`. */
+  lookup<M>(key: Uint8Array, missing: M): V | M {
+    if (this.size === 0) return missing
+    const leaf = this.leaves[this.leafFor(key)] as Leaf<V>
+    const at = lowerBound(leaf.keys, key)
+    const found = leaf.keys[at]
+    return found !== undefined && compareBytes(found, key) === 0 ? (leaf.values[at] as V) : missing
+  }
+
   get(key: Uint8Array): V | undefined {
     const leaf = this.leaves[this.leafFor(key)] as Leaf<V>
     const at = lowerBound(leaf.keys, key)
