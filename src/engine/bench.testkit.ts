@@ -4,10 +4,13 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Result } from '../base/index.ts'
+import type { World } from '../world/index.ts'
 import { createSimulation, type Seed } from '../lab/index.ts'
 import { openNodeWorld } from '../world/node/index.ts'
 import type { Bench } from './engine.testkit.ts'
 import { openEngine, openMemoryEngine } from './index.ts'
+import { openLayeredEngine } from './layered.ts'
+import type { TestDisk } from './store.testkit.ts'
 import type { Engine, EngineOptions } from './types.ts'
 
 const OPTIONS = {
@@ -21,7 +24,29 @@ const OPTIONS = {
 /** Longer than anything takes in the simulated world. */
 const PATIENCE_MS = 60_000
 
-export async function memoryBench(seed: Seed): Promise<Bench> {
+export function memoryBench(seed: Seed): Promise<Bench> {
+  return simulatedBench(seed, (world, options, done) => openMemoryEngine(world, options, done), {
+    crash: () => {},
+    file: 'memory.checkpoint',
+  })
+}
+
+/** The layered engine over a store that lives in the simulation. */
+export function layeredBench(seed: Seed, disk: TestDisk): Promise<Bench> {
+  const open: OpenEngine = (world, options, done) => {
+    const engine = openLayeredEngine(world, options, disk.open(world), 'test-store')
+    world.endOfTurn(() => done(engine))
+  }
+  return simulatedBench(seed, open, { crash: () => disk.crash(), file: 'test-store' })
+}
+
+type OpenEngine = (world: World, options: EngineOptions, done: (result: Result<Engine>) => void) => void
+
+async function simulatedBench(
+  seed: Seed,
+  openIn: OpenEngine,
+  hooks: { readonly crash: () => void; readonly file: string },
+): Promise<Bench> {
   const simulation = createSimulation({ seed })
   const home = simulation.process('a')
   // Asynchronous to its callers, as the other bench is; inside, simulated time is all that passes.
@@ -45,14 +70,17 @@ export async function memoryBench(seed: Seed): Promise<Bench> {
     open(overrides) {
       if (!home.running) home.restart()
       const options: EngineOptions = { directory: 'engine', ...OPTIONS, ...overrides }
-      return wait<Result<Engine>>((done) => openMemoryEngine(home.world, options, done))
+      return wait<Result<Engine>>((done) => openIn(home.world, options, done))
     },
-    crash: async () => home.crash({ silent: true }),
+    async crash() {
+      home.crash({ silent: true })
+      hooks.crash()
+    },
     wait,
     pass: async (ms) => void simulation.run({ untilMs: simulation.nowMs + ms }),
     async damage() {
-      await wait((done) => home.world.disk.replace('engine/memory.checkpoint', [new Uint8Array(100).fill(7)], done))
-      return 'memory.checkpoint'
+      await wait((done) => home.world.disk.replace(`engine/${hooks.file}`, [new Uint8Array(100).fill(7)], done))
+      return hooks.file
     },
     async end() {
       const [finding] = simulation.findings

@@ -46,6 +46,8 @@ export function openLayeredEngine(world: World, options: EngineOptions, store: S
   let barriers: (() => void)[] = []
   let frozenBarriers: (() => void)[] = []
   let timer: Timer | undefined
+  /** Ends the engine; there while a close waits for the checkpoint under way, and for those asked for before it. */
+  let finish: (() => void) | undefined
 
   const tell = (who: readonly Told[], result: Result<void>): void => {
     for (const callback of who) callback(result)
@@ -56,6 +58,7 @@ export function openLayeredEngine(world: World, options: EngineOptions, store: S
     told = []
     waiting = []
     tell(all, err(why))
+    finish?.()
   }
 
   const committer = createCommitter(world, store, refused)
@@ -123,11 +126,12 @@ export function openLayeredEngine(world: World, options: EngineOptions, store: S
     told = []
     frozenBarriers = []
     if (wrote) checkpoints++
-    if (wanted) freeze()
+    if (closed ? waiting.length + barriers.length > 0 : wanted) freeze()
     else if (!fresh.isEmpty) arm()
     tell(done, ok())
     for (const pass of passed) pass()
     if (wrote) options.onDurable()
+    if (frozen === undefined) finish?.()
     look()
   }
 
@@ -205,6 +209,7 @@ export function openLayeredEngine(world: World, options: EngineOptions, store: S
       return pressure
     },
     checkpoint(done) {
+      invariant(!closed, 'engine-open')
       const { refusal } = committer
       if (refusal !== undefined) return world.endOfTurn(() => done(err(refusal)))
       waiting.push(done)
@@ -239,14 +244,19 @@ export function openLayeredEngine(world: World, options: EngineOptions, store: S
       checkpoints,
     }),
     close(done) {
+      invariant(!closed, 'engine-open')
       closed = true
       timer?.cancel()
       restores.close()
-      committer.end(() => {
-        for (const view of views) view.close()
-        views.clear()
-        store.close(done)
-      })
+      finish = () => {
+        finish = undefined
+        committer.end(() => {
+          for (const view of views) view.close()
+          views.clear()
+          store.close(done)
+        })
+      }
+      if (frozen === undefined) finish()
     },
   }
   return ok(engine)

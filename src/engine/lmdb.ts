@@ -84,10 +84,19 @@ function create(world: World, directory: string, done: (result: Result<void>) =>
 
 function openDatabases(path: string, isNew: boolean): Databases {
   const root = openLibrary<Uint8Array, Uint8Array>({
-    ...{ path, noSubdir: true, maxDbs: SLOTS + 1, pageSize: PAGE_BYTES, permissionsMode: 0o600 },
-    ...{ overlappingSync: false, noSync: isNew, noMetaSync: false, useWritemap: false, mapAsync: false },
     ...BINARY,
+    path,
+    noSubdir: true,
+    maxDbs: SLOTS + 1,
+    pageSize: PAGE_BYTES,
+    permissionsMode: 0o600,
     compression: false,
+    overlappingSync: false,
+    // A new file is in nobody's hands yet: what is durable of it is a copy.
+    noSync: isNew,
+    noMetaSync: false,
+    useWritemap: false,
+    mapAsync: false,
   } as Parameters<typeof openLibrary>[0])
   const slots: Data[] = []
   for (let slot = 0; slot < SLOTS; slot++) {
@@ -217,8 +226,11 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
 function readRun(from: Data, options: ReadOptions & { start: Uint8Array }, pinned: Transaction | undefined): Pair[] {
   const { start, reverse, exclusive, limit } = options
   const pairs: Pair[] = []
+  if (reverse && start.length === 0) return pairs
   const range = {
     start: start.length === 0 ? FIRST : start,
+    // Named, because the library's own end of a reverse range leaves out the lowest key.
+    end: undefined as unknown as Uint8Array,
     reverse,
     limit,
     ...(exclusive && { exclusiveStart: true }),
