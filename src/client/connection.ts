@@ -50,10 +50,22 @@ export function createServerConnection(
     flushing = true
     world.endOfTurn(() => {
       flushing = false
-      const output = live?.machine.takeOutput()
-      if (output !== undefined) live?.connection.write(output)
-      if (live?.machine.failed !== undefined) live.connection.close()
+      if (live === undefined) return
+      writeOut(live)
+      if (live.machine.failed !== undefined) live.connection.close()
     })
+  }
+
+  /** What the connection has no room for waits in the machine until it drains. */
+  const writeOut = ({ machine, connection }: { machine: GrpcClientConnection; connection: Connection }): void => {
+    let output = machine.takeOutput()
+    while (output !== undefined) {
+      if (!connection.write(output)) {
+        machine.hold()
+        return
+      }
+      output = machine.takeOutput()
+    }
   }
 
   const finish = (id: number, status: GrpcStatus, outcome: Outcome): void => {
@@ -83,7 +95,10 @@ export function createServerConnection(
       machine.receive(bytes, world.clock.monotonicMs())
       flush()
     },
-    onDrain() {},
+    onDrain() {
+      machine.release()
+      flush()
+    },
     onClose(reason) {
       if (live?.machine === machine) drop(reason)
       else machine.closed(reason)
@@ -107,6 +122,7 @@ export function createServerConnection(
         },
       },
       address,
+      tls === undefined ? 'http' : 'https',
     )
     live = { machine, connection }
     flush()

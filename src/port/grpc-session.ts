@@ -1,184 +1,205 @@
 /**
- * One client connection that speaks gRPC: drives the protocol's state machine over the byte stream, and hands whole
- * unary requests to their handlers. Back-pressure: a client that does not read is not read from; what is queued for it
- * is bounded by the machine's `maxOutputBytes`, beyond which the connection ends.
+ * One client connection that speaks gRPC: drives the protocol's state machine over the byte stream, hands whole unary
+ * requests and the messages of streams to their handlers, and answers what runs into its deadline. Back-pressure: a
+ * client that does not read is not read from, its answers wait, and after some patience it is gone.
  */
-import { concatBytes, EMPTY } from '../base/index.ts'
-import type { Connection, ConnectionHandlers, World } from '../world/index.ts'
-import type { GrpcCall, GrpcLimits, GrpcServerConnection, GrpcStatus, Metadata } from '../wire/index.ts'
+import type { Connection, ConnectionHandlers, Timer, World } from '../world/index.ts'
+import type { GrpcLimits, GrpcServerConnection } from '../wire/index.ts'
 import { createGrpcServer, GRPC_STATUS } from '../wire/index.ts'
 import type { Flushable, Flusher } from './flusher.ts'
-import { NOT_FOUND } from './not-found.ts'
-import type { Call, Services, UnaryHandler } from './types.ts'
+import { answerHttp } from './http-answer.ts'
+import { KeepAlive } from './keep-alive.ts'
+import type { CallHost, OpenCall } from './open-call.ts'
+import { OpenStream, OpenUnary } from './open-call.ts'
+import type { Services } from './types.ts'
 
 /** Counters shared by all sessions of a port. */
 export type SessionCounters = { openCalls: number; calls: number; receivedBytes: number; sentBytes: number }
 
-export interface GrpcSession extends Flushable {
-  readonly handlers: ConnectionHandlers
+export interface Session {
+  /** Answers what is open, takes no more, and then ends. */
   drain(): void
-  readonly idle: boolean
   end(): void
 }
+
+export interface GrpcSession extends Flushable, Session {
+  readonly handlers: ConnectionHandlers
+}
+
+export type SessionTimes = { readonly keepAliveMs: number; readonly patienceMs: number }
 
 export function createGrpcSession(
   world: World,
   connection: Connection,
   limits: GrpcLimits,
+  times: SessionTimes,
   services: Services,
   flusher: Flusher,
   counters: SessionCounters,
   onEnd: () => void,
 ): GrpcSession {
   const calls = new Map<number, OpenCall>()
-  let draining = false
+  let isHeld = false
   let ended = false
+  let deadlineTimer: Timer | undefined
+  let nextDeadlineMs = Number.POSITIVE_INFINITY
 
-  class OpenCall implements Call {
-    readonly id: number
-    readonly metadata: Metadata
-    readonly deadlineMs: number
-    readonly handler: UnaryHandler
-    message: Uint8Array | undefined = undefined
-    started = false
-    done = false
+  const mark = (): void => flusher.mark(session)
 
-    constructor(call: GrpcCall, handler: UnaryHandler) {
-      this.id = call.id
-      this.metadata = call.metadata
-      this.deadlineMs =
-        call.timeoutMs === undefined ? Number.POSITIVE_INFINITY : world.clock.monotonicMs() + call.timeoutMs
-      this.handler = handler
-    }
-
-    get cancelled(): boolean {
-      return this.done || (this.deadlineMs !== Number.POSITIVE_INFINITY && world.clock.monotonicMs() > this.deadlineMs)
-    }
-
-    respond(parts: readonly Uint8Array[]): void {
-      if (!this.close()) return
-      machine.respond(this.id, parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts))
-    }
-
-    fail(status: GrpcStatus): void {
-      if (this.close()) machine.finish(this.id, status)
-    }
-
-    /** False where the call is over already. */
-    close(): boolean {
-      if (this.done) return false
-      this.done = true
-      calls.delete(this.id)
+  const host: CallHost = {
+    get machine() {
+      return machine
+    },
+    nowMs: () => world.clock.monotonicMs(),
+    mark,
+    onOver(id) {
+      calls.delete(id)
       counters.openCalls--
-      flusher.mark(session)
-      return true
+    },
+  }
+
+  /** One timer for all calls, at the earliest deadline that it knew of; those that are answered in time leave it be. */
+  const watchDeadline = (deadlineMs: number): void => {
+    if (deadlineMs >= nextDeadlineMs) return
+    deadlineTimer?.cancel()
+    nextDeadlineMs = deadlineMs
+    deadlineTimer = world.clock.setTimer(Math.max(0, deadlineMs - world.clock.monotonicMs()), onDeadline)
+  }
+
+  const onDeadline = (): void => {
+    const nowMs = world.clock.monotonicMs()
+    let earliestMs = Number.POSITIVE_INFINITY
+    nextDeadlineMs = Number.POSITIVE_INFINITY
+    for (const call of Array.from(calls.values())) {
+      if (call.deadlineMs <= nowMs) call.expire()
+      else earliestMs = Math.min(earliestMs, call.deadlineMs)
     }
+    if (!ended && earliestMs !== Number.POSITIVE_INFINITY) watchDeadline(earliestMs)
   }
 
   const machine: GrpcServerConnection = createGrpcServer(limits, {
     onCall(call) {
-      const handler = services.unary.get(call.path)
-      if (handler === undefined) {
+      const unary = services.unary.get(call.path)
+      const streaming = unary === undefined ? services.streaming?.get(call.path) : undefined
+      if (unary === undefined && streaming === undefined) {
         machine.finish(call.id, { code: GRPC_STATUS.unimplemented, message: `unknown method ${call.path}` })
+        return
+      }
+      const deadlineMs =
+        call.timeoutMs === undefined ? Number.POSITIVE_INFINITY : world.clock.monotonicMs() + call.timeoutMs
+      if (call.timeoutMs === 0) {
+        machine.finish(call.id, { code: GRPC_STATUS.deadlineExceeded, message: 'the deadline had passed on arrival' })
         return
       }
       counters.calls++
       counters.openCalls++
-      calls.set(call.id, new OpenCall(call, handler))
+      if (unary !== undefined) calls.set(call.id, new OpenUnary(host, call, deadlineMs, unary))
+      else if (streaming !== undefined) {
+        const open = new OpenStream(host, call, deadlineMs)
+        calls.set(call.id, open)
+        open.begin(streaming)
+      }
+      if (deadlineMs !== Number.POSITIVE_INFINITY) watchDeadline(deadlineMs)
     },
     onMessage(id, message) {
-      const call = calls.get(id)
-      if (call === undefined) return
-      if (call.message !== undefined) {
-        call.fail({
-          code: GRPC_STATUS.internal,
-          message: 'a unary call carries one message, and this one carries more',
-        })
-        return
-      }
-      call.message = message
+      calls.get(id)?.onMessage(message)
     },
     onHalfClose(id) {
-      const call = calls.get(id)
-      if (call === undefined || call.started) return
-      call.started = true
-      if (call.message === undefined) {
-        call.fail({ code: GRPC_STATUS.internal, message: 'the call ended without its message' })
-        return
-      }
-      call.handler(call.message, call)
+      calls.get(id)?.onHalfClose()
     },
     onCancel(id) {
-      calls.get(id)?.close()
+      calls.get(id)?.onCancel()
     },
-    onWritable() {
-      // Unary answers are one message each: nothing waits for room.
+    onWritable(id) {
+      calls.get(id)?.onWritable()
     },
-    onHttp(request) {
-      const answer = services.http(request.method, request.path.split('?', 1)[0] as string)
-      if (answer === undefined) machine.respondHttp(request.id, 404, 'text/plain', NOT_FOUND)
-      else
-        machine.respondHttp(
-          request.id,
-          answer.status,
-          answer.contentType,
-          request.method === 'HEAD' ? EMPTY : answer.body,
-        )
+    onHttp({ id, method, path }) {
+      machine.respondHttp(id, answerHttp(services, 2, method, path))
     },
+  })
+
+  const keepAlive = new KeepAlive(world.clock, times, {
+    ask(answered) {
+      machine.ping(answered)
+      mark()
+    },
+    giveUp: (why) => giveUp(why),
   })
 
   const finish = (): void => {
     if (ended) return
     ended = true
+    keepAlive.stop()
+    deadlineTimer?.cancel()
     machine.closed()
-    for (const call of calls.values()) call.close()
     onEnd()
+  }
+
+  const giveUp = (reason: string): void => {
+    world.diagnostics.log('info', 'client-ended', { client: connection.remoteAddress, reason })
+    connection.reset()
+    finish()
+  }
+
+  /** Writes all that there is; what is large leaves in pieces, and waits where the connection is full. */
+  const writeOut = (): void => {
+    while (!isHeld) {
+      const output = machine.takeOutput()
+      if (output === undefined) return
+      counters.sentBytes += output.length
+      if (connection.write(output)) continue
+      isHeld = true
+      machine.hold()
+      connection.pause()
+      keepAlive.blocked()
+    }
   }
 
   const session: GrpcSession = {
     handlers: {
       onData(bytes) {
+        if (ended) return
         counters.receivedBytes += bytes.length
+        keepAlive.heard()
         machine.receive(bytes, world.clock.monotonicMs())
-        flusher.mark(session)
+        mark()
       },
       onDrain() {
+        if (!isHeld || ended) return
+        isHeld = false
+        keepAlive.unblocked()
+        machine.release()
         connection.resume()
+        mark()
       },
       onClose: finish,
     },
     flush() {
       if (ended) return
-      const output = machine.takeOutput()
-      if (output !== undefined) {
-        counters.sentBytes += output.length
-        if (!connection.write(output)) connection.pause()
-      }
-      if (machine.failed !== undefined || connection.bufferedBytes > limits.maxOutputBytes) {
+      writeOut()
+      if (machine.failed !== undefined) {
         world.diagnostics.log('info', 'client-ended', {
           client: connection.remoteAddress,
-          reason: machine.failed?.message ?? 'it does not read its answers',
+          reason: machine.failed.message,
         })
-        if (machine.failed === undefined) connection.reset()
-        else connection.close()
+        connection.close()
         finish()
-      } else if (draining && machine.openCalls === 0) {
+      } else if (connection.bufferedBytes > limits.maxOutputBytes) giveUp('it does not read its answers')
+      else if (machine.isDrained && !isHeld) {
         connection.close()
         finish()
       }
     },
     drain() {
-      draining = true
       machine.drain()
-      flusher.mark(session)
-    },
-    get idle() {
-      return machine.openCalls === 0
+      mark()
     },
     end() {
       connection.reset()
       finish()
     },
   }
+  keepAlive.heard()
+  mark()
   return session
 }

@@ -1,50 +1,66 @@
 /** One connection that speaks plain HTTP/1.1: probes and scrapers. */
 import { createHttp1Server } from '../wire/index.ts'
-import type { Connection, ConnectionHandlers, World } from '../world/index.ts'
+import type { Connection, ConnectionHandlers, Timer, World } from '../world/index.ts'
 import type { Flushable, Flusher } from './flusher.ts'
-import { NOT_FOUND } from './not-found.ts'
-import type { SessionCounters } from './grpc-session.ts'
+import type { Session, SessionCounters, SessionTimes } from './grpc-session.ts'
+import { answerHttp } from './http-answer.ts'
 import type { Services } from './types.ts'
 
-export interface Http1Session extends Flushable {
+export interface Http1Session extends Flushable, Session {
   readonly handlers: ConnectionHandlers
-  drain(): void
-  readonly idle: boolean
-  end(): void
 }
-
-/** An idle keep-alive connection is ended after this long. */
-const IDLE_MS = 60_000
 
 export function createHttp1Session(
   world: World,
   connection: Connection,
+  times: SessionTimes,
   services: Services,
   flusher: Flusher,
   counters: SessionCounters,
   onEnd: () => void,
 ): Http1Session {
   let ended = false
-  let idleTimer = world.clock.setTimer(IDLE_MS, () => connection.close())
-  const machine = createHttp1Server(
-    (method, path) => services.http(method, path) ?? { status: 404, contentType: 'text/plain', body: NOT_FOUND },
-  )
+  let isHeld = false
+  let isDraining = false
+  let timer: Timer | undefined
+  /** What the client has time for now: to finish its request, to read, or to ask again. */
+  let waitsFor: 'request' | 'read' | 'idle' | undefined
+  const machine = createHttp1Server((method, target) => answerHttp(services, 1, method, target))
+
   const finish = (): void => {
     if (ended) return
     ended = true
-    idleTimer.cancel()
+    timer?.cancel()
     onEnd()
   }
+
+  /** A drip of bytes does not renew the patience with one request. */
+  const wait = (): void => {
+    const next = isHeld ? 'read' : machine.isMidRequest ? 'request' : 'idle'
+    if (next === waitsFor && next !== 'idle') return
+    waitsFor = next
+    timer?.cancel()
+    timer = world.clock.setTimer(next === 'idle' ? times.keepAliveMs : times.patienceMs, () => {
+      if (next === 'read') connection.reset()
+      else connection.close()
+      finish()
+    })
+  }
+
   const session: Http1Session = {
     handlers: {
       onData(bytes) {
+        if (ended) return
         counters.receivedBytes += bytes.length
-        idleTimer.cancel()
-        idleTimer = world.clock.setTimer(IDLE_MS, () => connection.close())
         machine.receive(bytes)
         flusher.mark(session)
       },
-      onDrain: () => connection.resume(),
+      onDrain() {
+        if (ended) return
+        isHeld = false
+        connection.resume()
+        wait()
+      },
       onClose: finish,
     },
     flush() {
@@ -52,19 +68,22 @@ export function createHttp1Session(
       const output = machine.takeOutput()
       if (output !== undefined) {
         counters.sentBytes += output.length
+        waitsFor = undefined
         // A client that does not read its answers is not read from.
-        if (!connection.write(output)) connection.pause()
+        if (!connection.write(output)) {
+          isHeld = true
+          connection.pause()
+        }
       }
-      if (machine.finished) {
+      if (machine.finished || (isDraining && !machine.isMidRequest)) {
         connection.close()
         finish()
-      }
+      } else wait()
     },
     drain() {
-      connection.close()
-      finish()
+      isDraining = true
+      flusher.mark(session)
     },
-    idle: true,
     end() {
       connection.reset()
       finish()

@@ -7,20 +7,17 @@ import { concatBytes, EMPTY, err, ok } from '../base/index.ts'
 import type { Connection, ConnectionHandlers, Listener, World } from '../world/index.ts'
 import { recognise } from '../wire/index.ts'
 import { createFlusher } from './flusher.ts'
-import type { SessionCounters } from './grpc-session.ts'
+import type { Session, SessionCounters, SessionTimes } from './grpc-session.ts'
 import { createGrpcSession } from './grpc-session.ts'
 import { createHttp1Session } from './http1-session.ts'
 import type { Port, PortOptions, Services } from './types.ts'
 
-/** What the port keeps of every client connection, whatever it speaks. */
-export interface Session {
-  drain(): void
-  readonly idle: boolean
-  end(): void
-}
-
 /** The longest prefix that any protocol needs to be recognised. */
 const MAX_PREFIX_BYTES = 64
+const DEFAULT_KEEP_ALIVE_MS = 60_000
+const DEFAULT_PATIENCE_MS = 20_000
+
+const DEAF: ConnectionHandlers = { onData() {}, onDrain() {}, onClose() {} }
 
 export function openPort(
   world: World,
@@ -31,7 +28,13 @@ export function openPort(
 ): void {
   const flusher = createFlusher(world)
   const counters: SessionCounters = { openCalls: 0, calls: 0, receivedBytes: 0, sentBytes: 0 }
+  const times: SessionTimes = {
+    keepAliveMs: options.keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
+    patienceMs: options.patienceMs ?? DEFAULT_PATIENCE_MS,
+  }
   const sessions = new Set<Session>()
+  /** Not recognised yet, oldest first. */
+  const strangers = new Set<Connection>()
   const peers = new Set<Connection>()
   let accepted = 0
   let refused = 0
@@ -43,25 +46,32 @@ export function openPort(
     if (sessions.size === 0) onIdle?.()
   }
 
-  /** The session that `bytes` ask for; undefined while they are too few, and null where nothing here speaks that. */
-  const open = (connection: Connection, bytes: Uint8Array): ConnectionHandlers | undefined | null => {
-    const peer = recognisePeer(bytes)
+  const refuse = (connection: Connection, reason: string): ConnectionHandlers => {
+    refused++
+    world.diagnostics.log('info', 'client-refused', { client: connection.remoteAddress, reason })
+    connection.reset()
+    return DEAF
+  }
+
+  /** The owner of a connection that begins with `bytes`; undefined while they are too few to tell. */
+  const ownerOf = (connection: Connection, bytes: Uint8Array): ConnectionHandlers | undefined => {
+    const peer = services.peer === undefined ? 'no' : recognisePeer(bytes)
     if (peer === 'yes' && services.peer !== undefined) return servePeer(connection, bytes, services.peer)
     const protocol = recognise(bytes)
-    if (protocol === 'http2') {
-      const session = createGrpcSession(world, connection, options.grpc, services, flusher, counters, () =>
-        remove(session),
-      )
-      sessions.add(session)
-      return session.handlers
+    if (peer === 'need-more' || protocol === 'need-more') {
+      return bytes.length < MAX_PREFIX_BYTES ? undefined : refuse(connection, 'it speaks no protocol of this port')
     }
-    if (protocol === 'http1') {
-      const session = createHttp1Session(world, connection, services, flusher, counters, () => remove(session))
-      sessions.add(session)
-      return session.handlers
-    }
-    if ((protocol === 'need-more' || peer === 'need-more') && bytes.length < MAX_PREFIX_BYTES) return undefined
-    return null
+    if (protocol === 'tls') return refuse(connection, 'it speaks TLS, and this port does not')
+    if (protocol === 'unknown') return refuse(connection, 'it speaks no protocol of this port')
+    if (sessions.size >= options.maxConnections) return refuse(connection, 'there are too many connections')
+    const onEnd = (): void => remove(session)
+    const session =
+      protocol === 'http2'
+        ? createGrpcSession(world, connection, options.grpc, times, services, flusher, counters, onEnd)
+        : createHttp1Session(world, connection, times, services, flusher, counters, onEnd)
+    sessions.add(session)
+    session.handlers.onData(bytes)
+    return session.handlers
   }
 
   const servePeer = (
@@ -81,48 +91,49 @@ export function openPort(
     }
   }
 
+  /** Strangers are bounded by sending away the one that has been silent for longest: a member always gets in. */
+  const makeRoom = (): void => {
+    if (strangers.size < options.maxConnections) return
+    const [oldest] = strangers
+    if (oldest === undefined) return
+    strangers.delete(oldest)
+    refuse(oldest, 'it has not said what it speaks, and others wait')
+  }
+
   const accept = (connection: Connection): ConnectionHandlers => {
     accepted++
+    if (draining) {
+      world.endOfTurn(() => refuse(connection, 'the server is stopping'))
+      return DEAF
+    }
     let handlers: ConnectionHandlers | undefined
     let prefix: Uint8Array = EMPTY
-    const unrecognised: Session = {
-      drain: () => connection.close(),
-      idle: true,
-      end: () => connection.reset(),
-    }
-    if (draining || sessions.size >= options.maxConnections) {
-      refused++
-      world.endOfTurn(() => connection.reset())
-      return { onData() {}, onDrain() {}, onClose() {} }
-    }
-    sessions.add(unrecognised)
-    const timer = world.clock.setTimer(options.recogniseTimeoutMs, () => connection.reset())
+    makeRoom()
+    strangers.add(connection)
+    const timer = world.clock.setTimer(options.recogniseTimeoutMs, () => {
+      if (strangers.delete(connection)) handlers = refuse(connection, 'it did not say in time what it speaks')
+    })
     return {
       onData(bytes) {
         if (handlers !== undefined) {
           handlers.onData(bytes)
           return
         }
+        // Sent away to make room.
+        if (!strangers.has(connection)) return
         prefix = prefix.length === 0 ? bytes : concatBytes([prefix, bytes])
-        const opened = open(connection, prefix)
-        if (opened === undefined) return
+        handlers = ownerOf(connection, prefix)
+        if (handlers === undefined) return
+        prefix = EMPTY
         timer.cancel()
-        if (opened === null) {
-          refused++
-          world.diagnostics.log('info', 'client-not-understood', { client: connection.remoteAddress })
-          connection.close()
-          return
-        }
-        handlers = opened
-        sessions.delete(unrecognised)
-        if (!peers.has(connection)) handlers.onData(prefix)
+        strangers.delete(connection)
       },
       onDrain() {
         handlers?.onDrain()
       },
       onClose(reason) {
         timer.cancel()
-        remove(unrecognised)
+        strangers.delete(connection)
         handlers?.onClose(reason)
       },
     }
@@ -136,6 +147,13 @@ export function openPort(
     done(ok(portOver(result.value)))
   })
 
+  const stopListening = (listener: Listener): void => {
+    draining = true
+    listener.close(() => {})
+    for (const stranger of strangers) stranger.reset()
+    strangers.clear()
+  }
+
   const portOver = (listener: Listener): Port => ({
     address: listener.address,
     stats: () => ({
@@ -148,21 +166,20 @@ export function openPort(
       sentBytes: counters.sentBytes,
     }),
     drain(graceMs, drained) {
-      draining = true
+      stopListening(listener)
       const timer = world.clock.setTimer(graceMs, () => onIdle?.())
       onIdle = () => {
         onIdle = undefined
         timer.cancel()
         drained()
       }
-      listener.close(() => {})
-      for (const session of sessions) session.drain()
-      if (sessions.size === 0) onIdle()
+      for (const session of Array.from(sessions)) session.drain()
+      // In a turn of its own, as every callback.
+      if (sessions.size === 0) world.endOfTurn(() => onIdle?.())
     },
     close(closed) {
-      draining = true
-      listener.close(() => {})
-      for (const session of sessions) session.end()
+      stopListening(listener)
+      for (const session of Array.from(sessions)) session.end()
       for (const peer of peers) peer.reset()
       world.endOfTurn(closed)
     },

@@ -1,5 +1,5 @@
 /** What gRPC puts around messages, statuses and deadlines. Source: gRPC's PROTOCOL-HTTP2.md. */
-import { concatBytes, EMPTY, strictText, utf8 } from '../base/index.ts'
+import { EMPTY, strictText, utf8 } from '../base/index.ts'
 import { GRPC_STATUS } from './grpc-types.ts'
 
 export const PREFIX_BYTES = 5
@@ -17,50 +17,127 @@ export function prefixed(message: Uint8Array): Uint8Array {
 
 export type Problem = { readonly code: number; readonly message: string }
 
-/** Puts messages together again out of the body's pieces. */
-export class MessageReader {
-  private carry: Uint8Array = EMPTY
-  private readonly maxBytes: number
+/** Of messages that have come in part, over all calls of one connection. */
+export type PartialBytes = { held: number; readonly limit: number }
 
-  constructor(maxBytes: number) {
+/**
+ * Puts messages together again out of the body's pieces. Memory is taken as bytes come, not as a prefix announces
+ * them, and each byte is copied a bounded number of times.
+ */
+export class MessageReader {
+  private readonly maxBytes: number
+  private readonly partial: PartialBytes
+  /** The beginning of a message, prefix included: `have` bytes of it. */
+  private part: Uint8Array = EMPTY
+  private have = 0
+
+  constructor(maxBytes: number, partial: PartialBytes) {
     this.maxBytes = maxBytes
+    this.partial = partial
   }
 
   /** Whether the body may end here. */
   get isWhole(): boolean {
-    return this.carry.length === 0
+    return this.have === 0
   }
 
-  /** Calls `each` with every whole message, copied out; returns what is wrong with the stream, if anything is. */
-  push(bytes: Uint8Array, each: (message: Uint8Array) => void): Problem | undefined {
-    const input = this.carry.length === 0 ? bytes : concatBytes([this.carry, bytes])
-    let at = 0
-    while (input.length - at >= PREFIX_BYTES) {
-      if (input[at] !== 0) {
-        return {
-          code: GRPC_STATUS.unimplemented,
-          message: 'grpc: compressed messages are not supported, only identity',
+  /** Forgets what has come in part. */
+  release(): void {
+    this.partial.held -= this.part.length
+    this.part = EMPTY
+    this.have = 0
+  }
+
+  /**
+   * Calls `each` with every whole message of `bytes[start, end)`, copied out, until it returns false. Returns what is
+   * wrong with the body, if anything is.
+   */
+  push(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    each: (message: Uint8Array) => boolean,
+  ): Problem | undefined {
+    let at = start
+    while (at < end) {
+      if (this.have === 0 && end - at >= PREFIX_BYTES) {
+        const length = this.lengthAt(bytes, at)
+        if (typeof length !== 'number') return length
+        const next = at + PREFIX_BYTES + length
+        if (next <= end) {
+          if (!each(bytes.slice(at + PREFIX_BYTES, next))) return undefined
+          at = next
+          continue
         }
       }
-      const length =
-        (((input[at + 1] as number) << 24) |
-          ((input[at + 2] as number) << 16) |
-          ((input[at + 3] as number) << 8) |
-          (input[at + 4] as number)) >>>
-        0
-      if (length > this.maxBytes) {
-        return {
-          code: GRPC_STATUS.resourceExhausted,
-          message: `grpc: received message larger than max (${length} vs. ${this.maxBytes})`,
-        }
-      }
-      const end = at + PREFIX_BYTES + length
-      if (end > input.length) break
-      each(input.slice(at + PREFIX_BYTES, end))
-      at = end
+      const taken = this.gather(bytes, at, end)
+      if (typeof taken !== 'number') return taken
+      at += taken
+      const message = this.takeWhole()
+      if (message !== undefined && !each(message)) return undefined
     }
-    this.carry = at === input.length ? EMPTY : input.slice(at)
     return undefined
+  }
+
+  private lengthAt(bytes: Uint8Array, at: number): number | Problem {
+    if (bytes[at] !== 0) {
+      return {
+        code: GRPC_STATUS.internal,
+        message: 'grpc: a message is marked as compressed, but the call names no encoding',
+      }
+    }
+    const length =
+      (((bytes[at + 1] as number) << 24) |
+        ((bytes[at + 2] as number) << 16) |
+        ((bytes[at + 3] as number) << 8) |
+        (bytes[at + 4] as number)) >>>
+      0
+    if (length <= this.maxBytes) return length
+    return {
+      code: GRPC_STATUS.resourceExhausted,
+      message: `grpc: received message larger than max (${length} vs. ${this.maxBytes})`,
+    }
+  }
+
+  /** Takes what belongs to the message begun; returns how much that was. */
+  private gather(bytes: Uint8Array, at: number, end: number): number | Problem {
+    let taken = 0
+    if (this.have < PREFIX_BYTES) {
+      taken = Math.min(PREFIX_BYTES - this.have, end - at)
+      this.append(bytes, at, at + taken, PREFIX_BYTES)
+      if (this.have < PREFIX_BYTES) return taken
+    }
+    const length = this.lengthAt(this.part, 0)
+    if (typeof length !== 'number') return length
+    const size = PREFIX_BYTES + length
+    const count = Math.min(size - this.have, end - at - taken)
+    this.append(bytes, at + taken, at + taken + count, size)
+    if (this.partial.held <= this.partial.limit) return taken + count
+    return {
+      code: GRPC_STATUS.resourceExhausted,
+      message: `grpc: more than ${this.partial.limit} bytes of unfinished messages on one connection`,
+    }
+  }
+
+  private append(bytes: Uint8Array, from: number, to: number, size: number): void {
+    const needed = this.have + to - from
+    if (needed > this.part.length) {
+      const grown = new Uint8Array(Math.min(size, Math.max(needed, 2 * this.part.length)))
+      grown.set(this.part.subarray(0, this.have))
+      this.partial.held += grown.length - this.part.length
+      this.part = grown
+    }
+    this.part.set(bytes.subarray(from, to), this.have)
+    this.have = needed
+  }
+
+  private takeWhole(): Uint8Array | undefined {
+    if (this.have < PREFIX_BYTES) return undefined
+    const length = this.lengthAt(this.part, 0)
+    if (typeof length !== 'number' || this.have < PREFIX_BYTES + length) return undefined
+    const message = this.part.subarray(PREFIX_BYTES, this.have)
+    this.release()
+    return message
   }
 }
 

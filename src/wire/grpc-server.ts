@@ -1,90 +1,90 @@
 /** gRPC's server side over one HTTP/2 connection. See grpc-types.ts for the contract. */
-import type { Failure } from '../base/index.ts'
-
-import { encodeGrpcMessage, MessageReader, parseTimeout, prefixed } from './grpc-message.ts'
-import type { GrpcLimits, GrpcServerConnection, GrpcServerHandlers, GrpcStatus } from './grpc-types.ts'
+import { concatBytes, utf8 } from '../base/index.ts'
+import type { PartialBytes } from './grpc-message.ts'
+import { encodeGrpcMessage, MessageReader, PREFIX_BYTES, prefixed } from './grpc-message.ts'
+import type { RequestKind } from './grpc-request.ts'
+import { readRequest } from './grpc-request.ts'
+import type { GrpcLimits, GrpcServerConnection, GrpcServerHandlers, GrpcStatus, HttpReply } from './grpc-types.ts'
 import { GRPC_STATUS } from './grpc-types.ts'
-import type { Header } from './hpack.ts'
-import { encodeHeaders } from './hpack.ts'
-import type { Stream } from './http2.ts'
+import { encodeHeaders } from './hpack-encode.ts'
+import type { Header, HeaderBlock } from './hpack.ts'
+import type { Stream } from './http2-stream.ts'
 import { Http2Connection } from './http2.ts'
 import { ERROR } from './http2-constants.ts'
+import type { RequestHead } from './http2-headers.ts'
 
-const RESPONSE_HEADERS: Uint8Array = encodeHeaders([
+const GRPC_HEAD: readonly Header[] = [
   [':status', '200'],
   ['content-type', 'application/grpc'],
-])
+]
+const ENCODED_HEAD: Uint8Array = encodeHeaders(GRPC_HEAD)
 const OK_TRAILERS: Uint8Array = encodeHeaders([['grpc-status', '0']])
 
-type Call = { readonly reader: MessageReader | undefined; headersSent: boolean; http: boolean }
+class ServerCall {
+  readonly id: number
+  readonly kind: RequestKind['kind']
+  readonly isHead: boolean
+  readonly reader: MessageReader
+  headSent = false
+  /** Its answer is complete, or nobody waits for it: whatever still comes is ignored. */
+  isOver = false
+
+  constructor(id: number, request: RequestKind, reader: MessageReader) {
+    this.id = id
+    this.kind = request.kind
+    this.isHead = request.kind === 'http' && request.method === 'HEAD'
+    this.reader = reader
+  }
+}
 
 export function createGrpcServer(limits: GrpcLimits, handlers: GrpcServerHandlers): GrpcServerConnection {
-  const onHeaders = (stream: Stream, headers: readonly Header[], ends: boolean): void => {
-    if (stream.state !== undefined) {
-      // Trailers of a request: gRPC clients send none, and what they say does not matter.
-      if (ends) halfClose(stream)
-      return
-    }
-    let method = ''
-    let path = ''
-    let contentType = ''
-    let timeoutMs: number | undefined
-    let problem: string | undefined
-    let encoding = 'identity'
-    let regular = false
-    const metadata = new Map<string, string>()
-    for (const [name, value] of headers) {
-      if (name.startsWith(':')) {
-        if (regular) problem = 'a pseudo-header follows a regular one'
-        if (name === ':method') method = value
-        else if (name === ':path') path = value
-        else if (name !== ':scheme' && name !== ':authority') problem = `pseudo-header ${name}`
-        continue
-      }
-      regular = true
-      if (name === 'content-type') contentType = value
-      else if (name === 'grpc-encoding') encoding = value
-      else if (name === 'grpc-timeout') {
-        timeoutMs = parseTimeout(value)
-        if (timeoutMs === undefined) problem = 'grpc-timeout is malformed'
-      } else if (name === 'te' || name === 'user-agent' || name === 'grpc-accept-encoding') continue
-      else if (name === 'connection' || name === 'transfer-encoding' || name !== name.toLowerCase())
-        problem = `header ${name}`
-      else {
-        const known = metadata.get(name)
-        metadata.set(name, known === undefined ? value : `${known},${value}`)
-      }
-    }
-    if (problem !== undefined || method === '' || path === '') {
-      connection.cancel(stream, ERROR.protocol)
-      return
-    }
-    if (!/^application\/grpc(?:$|[+;])/.test(contentType)) {
-      stream.state = { reader: undefined, headersSent: false, http: true } satisfies Call
-      handlers.onHttp({ id: stream.id, method, path })
-      return
-    }
-    stream.state = { reader: new MessageReader(limits.maxMessageBytes), headersSent: false, http: false } satisfies Call
-    if (method !== 'POST' || encoding !== 'identity') {
-      finish(stream.id, {
-        code: GRPC_STATUS.unimplemented,
-        message:
-          encoding === 'identity'
-            ? `method ${method}`
-            : `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`,
-      })
-      return
-    }
-    handlers.onCall({ id: stream.id, path, metadata, timeoutMs })
-    if (ends) halfClose(stream)
+  const partial: PartialBytes = {
+    held: 0,
+    limit: limits.maxPartialBytes ?? 4 * Math.max(limits.connectionWindowBytes, limits.maxMessageBytes),
+  }
+  const waitingForPong: (() => void)[] = []
+
+  const openCall = (stream: Stream, request: RequestKind): ServerCall => {
+    const call = new ServerCall(stream.id, request, new MessageReader(limits.maxMessageBytes, partial))
+    stream.state = call
+    return call
   }
 
-  const halfClose = (stream: Stream): void => {
-    const call = stream.state as Call
-    if (call.http || !connection.streams.has(stream.id)) return
-    if (call.reader?.isWhole === false)
-      finish(stream.id, { code: GRPC_STATUS.internal, message: 'the body ends in the middle of a message' })
-    else handlers.onHalfClose(stream.id)
+  const onHead = (stream: Stream, block: HeaderBlock, ends: boolean): void => {
+    const request = (block.grpcMemo ??= readRequest(block.headMemo as RequestHead, block.headers)) as RequestKind
+    const call = openCall(stream, request)
+    if (request.kind === 'http') {
+      handlers.onHttp({ id: stream.id, method: request.method, path: request.path })
+      return
+    }
+    if (request.kind === 'refused') {
+      finish(stream.id, request.status, request.fields)
+      return
+    }
+    if (request.kind === 'refused-http') {
+      respondHttp(stream.id, request.reply)
+      return
+    }
+    handlers.onCall({
+      id: stream.id,
+      path: request.path,
+      metadata: request.metadata,
+      timeoutMs: request.timeoutMs,
+    })
+    if (ends) halfClose(call)
+  }
+
+  /** The client has said everything, and everything must be whole. */
+  const halfClose = (call: ServerCall): void => {
+    if (call.isOver || call.kind !== 'call') return
+    if (call.reader.isWhole) handlers.onHalfClose(call.id)
+    else giveUp(call, { code: GRPC_STATUS.internal, message: 'grpc: the body ends in the middle of a message' })
+  }
+
+  /** Answers a call whose client broke a rule; the owner hears that it is over. */
+  const giveUp = (call: ServerCall, status: GrpcStatus): void => {
+    finish(call.id, status)
+    handlers.onCancel(call.id)
   }
 
   const connection = new Http2Connection(
@@ -97,100 +97,184 @@ export function createGrpcServer(limits: GrpcLimits, handlers: GrpcServerHandler
       maxOutputBytes: limits.maxOutputBytes,
     },
     {
-      onHeaders,
-      onData(stream, bytes, ends) {
-        const call = stream.state as Call | undefined
-        if (call?.reader === undefined) return
-        if (bytes.length > 0) {
-          const problem = call.reader.push(bytes, (message) => handlers.onMessage(stream.id, message))
-          if (problem !== undefined) {
-            finish(stream.id, problem)
-            handlers.onCancel(stream.id)
-            return
-          }
-        }
-        if (ends) halfClose(stream)
+      onHead,
+      onTrailers: (stream) => halfClose(stream.state as ServerCall),
+      onData(stream, bytes, start, end, ends) {
+        const call = stream.state as ServerCall
+        if (call.isOver || call.kind !== 'call') return
+        const problem = call.reader.push(bytes, start, end, (message) => {
+          handlers.onMessage(call.id, message)
+          return !call.isOver
+        })
+        if (problem !== undefined) giveUp(call, problem)
+        else if (ends) halfClose(call)
       },
-      onReset: (stream) => handlers.onCancel(stream.id),
-      onDrained: (stream) => handlers.onWritable(stream.id),
+      onHeadTooLarge(stream) {
+        const call = stream.state as ServerCall | undefined
+        if (call === undefined) {
+          openCall(stream, { kind: 'http', method: '', path: '' })
+          respondHttp(stream.id, TOO_LARGE)
+        } else if (!call.isOver)
+          giveUp(call, { code: GRPC_STATUS.resourceExhausted, message: 'grpc: the trailers are too large' })
+      },
+      onReset(stream) {
+        const call = stream.state as ServerCall | undefined
+        if (call !== undefined) cancelled(call)
+      },
+      onDrained(stream) {
+        const call = stream.state as ServerCall
+        if (!call.isOver) handlers.onWritable(stream.id)
+      },
       onGoaway() {},
-      onPong() {},
+      onPong: () => waitingForPong.shift()?.(),
     },
   )
+  const { sender, streams } = connection
 
-  const begin = (stream: Stream): void => {
-    const call = stream.state as Call
-    if (call.headersSent) return
-    call.headersSent = true
-    connection.headers(stream, RESPONSE_HEADERS, false)
+  const cancelled = (call: ServerCall): void => {
+    call.reader.release()
+    if (call.isOver) return
+    call.isOver = true
+    if (call.kind === 'call') handlers.onCancel(call.id)
   }
 
-  const finish = (id: number, status: GrpcStatus): void => {
-    const stream = connection.streams.get(id)
-    if (stream === undefined) return
-    const call = stream.state as Call
-    const trailers: Header[] = [['grpc-status', String(status.code)]]
+  const over = (stream: Stream, call: ServerCall): void => {
+    call.isOver = true
+    call.reader.release()
+    connection.abandon(stream)
+  }
+
+  const begin = (stream: Stream, call: ServerCall): void => {
+    if (call.headSent) return
+    call.headSent = true
+    sender.headers(stream, ENCODED_HEAD, false)
+  }
+
+  /** The call, where it can still be answered. */
+  const open = (id: number): { stream: Stream; call: ServerCall } | undefined => {
+    const stream = streams.get(id)
+    const call = stream?.state as ServerCall | undefined
+    return stream === undefined || call === undefined || call.isOver ? undefined : { stream, call }
+  }
+
+  const finish = (id: number, status: GrpcStatus, fields: readonly Header[] = []): void => {
+    const found = open(id)
+    if (found === undefined) return
+    const { stream, call } = found
+    const trailers: Header[] = [['grpc-status', String(status.code)], ...fields]
     if (status.message !== '') trailers.push(['grpc-message', encodeGrpcMessage(status.message)])
     for (const [name, value] of status.metadata ?? []) trailers.push([name, value])
-    if (call.headersSent) connection.end(stream, encodeHeaders(trailers))
+    if (call.headSent) sender.end(stream, encodeHeaders(trailers))
     else {
-      call.headersSent = true
-      connection.headers(
-        stream,
-        encodeHeaders([[':status', '200'], ['content-type', 'application/grpc'], ...trailers]),
-        true,
-      )
+      call.headSent = true
+      sender.headers(stream, encodeHeaders([...GRPC_HEAD, ...trailers]), true)
     }
-    connection.abandon(stream)
+    over(stream, call)
+  }
+
+  /** Whether the client leaves so much lying that this message is not to be added to it. Ends the call then. */
+  const isOverfull = (stream: Stream, sizeBytes: number): boolean => {
+    if (sender.queuedBytes === 0 || sender.queuedBytes + sizeBytes <= limits.maxOutputBytes) return false
+    sender.discard(stream)
+    finish(stream.id, {
+      code: GRPC_STATUS.resourceExhausted,
+      message: 'grpc: the client does not read what it has been sent',
+    })
+    return true
+  }
+
+  const respondHttp = (id: number, reply: HttpReply): void => {
+    const found = open(id)
+    if (found === undefined) return
+    const { stream, call } = found
+    const head: Header[] = [
+      [':status', String(reply.status)],
+      ['content-type', reply.contentType],
+      ['content-length', String(reply.body.length)],
+    ]
+    if (reply.allow !== undefined) head.push(['allow', reply.allow])
+    const hasBody = reply.body.length > 0 && !call.isHead
+    sender.headers(stream, encodeHeaders(head), !hasBody)
+    if (hasBody) sender.data(stream, reply.body, true)
+    over(stream, call)
+    if (sender.queuedBytes > limits.maxOutputBytes) connection.cancel(stream, ERROR.enhanceYourCalm)
   }
 
   return {
     receive: (bytes, nowMs) => connection.receive(bytes, nowMs),
     takeOutput: () => connection.takeOutput(),
     sendMessage(id, message) {
-      const stream = connection.streams.get(id)
-      if (stream === undefined) return true
-      begin(stream)
-      return connection.data(stream, prefixed(message))
+      const found = open(id)
+      if (found === undefined) return true
+      begin(found.stream, found.call)
+      const size = PREFIX_BYTES + message.length
+      if (!sender.maySend(found.stream, size))
+        return isOverfull(found.stream, size) || sender.data(found.stream, prefixed(message))
+      const output = sender.beginData(found.stream, size)
+      output.u8(0)
+      output.u32(message.length)
+      output.raw(message)
+      return true
     },
-    finish,
-    respond(id, message) {
-      const stream = connection.streams.get(id)
-      if (stream === undefined) return
-      begin(stream)
-      connection.data(stream, prefixed(message))
-      connection.end(stream, OK_TRAILERS)
-      connection.abandon(stream)
-    },
-    respondHttp(id, status, contentType, body) {
-      const stream = connection.streams.get(id)
-      if (stream === undefined) return
-      connection.headers(
-        stream,
-        encodeHeaders([
-          [':status', String(status)],
-          ['content-type', contentType],
-          ['content-length', String(body.length)],
-        ]),
-        body.length === 0,
-      )
-      if (body.length > 0) {
-        connection.data(stream, body)
-        connection.end(stream, undefined)
+    respond(id, parts) {
+      const found = open(id)
+      if (found === undefined) return
+      const { stream, call } = found
+      let length = 0
+      for (const part of parts) length += part.length
+      begin(stream, call)
+      if (sender.maySend(stream, PREFIX_BYTES + length)) {
+        const output = sender.beginData(stream, PREFIX_BYTES + length)
+        output.u8(0)
+        output.u32(length)
+        for (const part of parts) output.raw(part)
+        sender.headers(stream, OK_TRAILERS, true)
+      } else if (isOverfull(stream, PREFIX_BYTES + length)) return
+      else {
+        sender.data(stream, prefixed(parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts)))
+        sender.end(stream, OK_TRAILERS)
       }
-      connection.abandon(stream)
+      over(stream, call)
     },
-    drain: () => connection.goaway(),
+    finish: (id, status) => finish(id, status),
+    respondHttp,
+    hold: () => sender.hold(),
+    release: () => sender.release(),
+    pause(id) {
+      const stream = streams.get(id)
+      if (stream !== undefined) connection.pause(stream)
+    },
+    resume(id) {
+      const stream = streams.get(id)
+      if (stream !== undefined) connection.resume(stream)
+    },
+    ping(onAlive) {
+      waitingForPong.push(onAlive)
+      connection.ping()
+    },
+    drain: () => connection.drain(),
+    get isDrained() {
+      return connection.isDrained
+    },
     get openCalls() {
-      return connection.streams.size
+      return streams.size
     },
-    get failed(): Failure | undefined {
+    get failed() {
       return connection.failed
     },
     closed() {
-      const open = [...connection.streams.values()]
-      connection.streams.clear()
-      for (const stream of open) if ((stream.state as Call | undefined)?.http === false) handlers.onCancel(stream.id)
+      const open = [...streams.values()]
+      streams.clear()
+      for (const stream of open) {
+        const call = stream.state as ServerCall | undefined
+        if (call !== undefined) cancelled(call)
+      }
     },
   }
+}
+
+const TOO_LARGE: HttpReply = {
+  status: 431,
+  contentType: 'text/plain',
+  body: utf8('the header list is too large\n'),
 }

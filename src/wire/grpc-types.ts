@@ -41,6 +41,11 @@ export type GrpcLimits = {
   readonly connectionWindowBytes: number
   /** Output (control frames included) that a peer which never reads may pile up before the connection is ended. */
   readonly maxOutputBytes: number
+  /**
+   * Of messages that have come in part, over all calls of a connection; the call that goes beyond it is refused with
+   * resourceExhausted. Default: four times the larger of `connectionWindowBytes` and `maxMessageBytes`.
+   */
+  readonly maxPartialBytes?: number
 }
 
 export type GrpcCall = {
@@ -58,32 +63,55 @@ export interface GrpcServerHandlers {
   onMessage(id: number, message: Uint8Array): void
   /** The client sends no more messages on this call. */
   onHalfClose(id: number): void
-  /** The client cancelled, or the connection ended; nothing more is heard of this call. */
+  /** The client cancelled or broke a rule, or the connection ended; nothing more is heard of this call. */
   onCancel(id: number): void
   /** After a `sendMessage` that returned false: there is room again. */
   onWritable(id: number): void
-  /** A request that is not gRPC (no application/grpc content type): answer with `respondHttp`. Body is ignored. */
+  /** A request that is not gRPC (no application/grpc content type): answer with `respondHttp`. Its body is ignored. */
   onHttp(request: { readonly id: number; readonly method: string; readonly path: string }): void
 }
 
-export interface GrpcServerConnection {
+/** What both sides of a connection do. */
+interface GrpcConnection {
   /** Handlers are called from inside. A peer's protocol error is answered with GOAWAY and ends in `failed`. */
   receive(bytes: Uint8Array, nowMs: number): void
-  /** Everything to be written to the stream now, as few arrays as possible, or undefined. */
+  /** What is to be written to the byte stream now; to be called until it returns undefined, or `hold` was. */
   takeOutput(): Uint8Array | undefined
-  /** False: hold further messages of this call until `onWritable`. The array must not change afterwards. */
-  sendMessage(id: number, message: Uint8Array): boolean
-  /** Ends the call with trailers; after the messages that wait for window. Unknown ids are ignored. */
-  finish(id: number, status: GrpcStatus): void
-  /** `sendMessage` and `finish` with status ok, as one: the path of every unary answer. */
-  respond(id: number, message: Uint8Array): void
-  respondHttp(id: number, status: number, contentType: string, body: Uint8Array): void
-  /** GOAWAY without error: finish what is open, accept no more. `isIdle` tells when to close. */
-  drain(): void
+  /** The byte stream is full: messages wait (`sendMessage` returns false) until `release`. */
+  hold(): void
+  release(): void
+  /** Back-pressure on one call: after `pause` at most `callWindowBytes` of messages still come, until `resume`. */
+  pause(id: number): void
+  resume(id: number): void
   readonly openCalls: number
   /** Set once the connection must be closed, after the remaining output is written. */
   readonly failed: Failure | undefined
-  /** The stream ended: every open call gets `onCancel`. */
+}
+
+export type HttpReply = {
+  readonly status: number
+  readonly contentType: string
+  readonly body: Uint8Array
+  /** Of a 405: the methods that are served. */
+  readonly allow?: string
+}
+
+export interface GrpcServerConnection extends GrpcConnection {
+  /** False: hold further messages of this call until `onWritable`. The array must not change afterwards. */
+  sendMessage(id: number, message: Uint8Array): boolean
+  /** Ends the call with trailers; after the messages that wait for room. Unknown ids are ignored. */
+  finish(id: number, status: GrpcStatus): void
+  /** `sendMessage` and `finish` with status ok, as one: the path of every unary answer. The parts are joined. */
+  respond(id: number, parts: readonly Uint8Array[]): void
+  /** Answers an `onHttp`. To HEAD the body is not sent. */
+  respondHttp(id: number, reply: HttpReply): void
+  /** Checks that the peer is there: `onAlive` is called from `receive` when it answers. */
+  ping(onAlive: () => void): void
+  /** GOAWAY without error: the client finishes what is open and opens no more. */
+  drain(): void
+  /** After `drain`: everything is answered and nothing more can come. */
+  readonly isDrained: boolean
+  /** The byte stream ended: every open call gets `onCancel`. */
   closed(): void
 }
 
@@ -96,18 +124,20 @@ export interface GrpcClientHandlers {
   onClosing(reason: Failure | undefined): void
 }
 
-export interface GrpcClientConnection {
-  receive(bytes: Uint8Array, nowMs: number): void
-  takeOutput(): Uint8Array | undefined
+export interface GrpcClientConnection extends GrpcConnection {
   /** The new call's id, or undefined where the peer's limit of concurrent calls is reached or it is closing. */
   open(path: string, metadata: Metadata, timeoutMs: number | undefined): number | undefined
-  sendMessage(id: number, message: Uint8Array): boolean
+  /**
+   * False: hold further messages of this call until `onWritable`. The array must not change afterwards. `isLast` ends
+   * this side of the call in the same frame.
+   */
+  sendMessage(id: number, message: Uint8Array, isLast?: boolean): boolean
+  /** Ends this side of the call; the server may go on. */
   halfClose(id: number): void
   /** RST_STREAM(CANCEL); no `onEnd` follows. */
   cancel(id: number): void
   /** Sends a PING; `onPong` is called from `receive`. */
   ping(onPong: () => void): void
-  readonly openCalls: number
-  readonly failed: Failure | undefined
+  /** The byte stream ended: every open call gets `onEnd`. */
   closed(reason: Failure | undefined): void
 }

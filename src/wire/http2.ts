@@ -1,576 +1,497 @@
 /**
- * One HTTP/2 connection as a pure state machine, in either role: frames, header blocks, streams, flow control, and bounds against
- * floods. Bytes in, events out by handlers called from `receive`; bytes to send gather until `takeOutput`.
- * Sources: RFC 9113; CVE-2019-9511 and following, CVE-2023-44487 for the floods.
+ * One HTTP/2 connection as a pure state machine, in either role: the states of streams, header blocks, flow control of
+ * what is received, settings, and the end. Bytes in, events out by handlers called from `receive`; bytes to send gather
+ * until `takeOutput`. Frames are cut in http2-frames.ts, sent in http2-sender.ts, and counted in http2-floods.ts.
+ * Promises: the events do not depend on how the bytes were cut; a broken rule ends the stream or the connection with the
+ * code that the RFC names, and never throws; what a peer can make it hold or do is bounded.
+ * Source: RFC 9113.
  */
 import type { Failure } from '../base/index.ts'
-import { concatBytes, EMPTY, failure } from '../base/index.ts'
-import type { Header, HpackDecoder } from './hpack.ts'
-import { CompressionError, createHpackDecoder, encodeHeaders } from './hpack.ts'
-import { ERROR, FLAG, FRAME, PREFACE, SETTING } from './http2-constants.ts'
-import { Output } from './http2-output.ts'
-
-export type Http2Limits = {
-  readonly maxConcurrentStreams: number
-  readonly maxHeaderListBytes: number
-  readonly streamWindowBytes: number
-  readonly connectionWindowBytes: number
-  readonly maxOutputBytes: number
-}
+import { concatBytes, failure } from '../base/index.ts'
+import type { HeaderBlock } from './hpack.ts'
+import { CompressionError, HpackDecoder } from './hpack.ts'
+import { ConnectionError, DEFAULT_WINDOW_BYTES, ERROR, FLAG, FRAME } from './http2-constants.ts'
+import { MAX_31_BIT, MAX_FRAME_BYTES, PREFACE } from './http2-constants.ts'
+import type { Http2Limits, Role } from './http2-control.ts'
+import { Http2Control, TABLE_BYTES } from './http2-control.ts'
+import { FloodGuard } from './http2-floods.ts'
+import { FrameReader, u32 } from './http2-frames.ts'
+import type { RequestHead, ResponseHead } from './http2-headers.ts'
+import { checkRequest, checkResponse, checkTrailers } from './http2-headers.ts'
+import { Http2Sender } from './http2-sender.ts'
+import { Stream } from './http2-stream.ts'
 
 export interface Http2Handlers {
-  /** Headers of a new request, of a response, or trailers. */
-  onHeaders(stream: Stream, headers: readonly Header[], endStream: boolean): void
-  /** Bytes of a body. The view is valid during the call. */
-  onData(stream: Stream, bytes: Uint8Array, endStream: boolean): void
+  /** The head of a new request, or of a (final) response. `block.headMemo` is its RequestHead or ResponseHead. */
+  onHead(stream: Stream, block: HeaderBlock, endStream: boolean): void
+  /** The end of a body, in trailers. */
+  onTrailers(stream: Stream, block: HeaderBlock): void
+  /** Part of a body, `bytes[start, end)`, valid during the call; empty only where it ends the stream. */
+  onData(stream: Stream, bytes: Uint8Array, start: number, end: number, endStream: boolean): void
+  /** A head or trailers were larger than the limit: the owner answers or gives up the stream. */
+  onHeadTooLarge(stream: Stream): void
   /** The stream is over before both sides ended it. `notProcessed`: the peer says that it never looked at it. */
   onReset(stream: Stream, code: number, notProcessed: boolean): void
-  /** What waited for the window of this stream has been sent. */
+  /** What waited for room has been sent. */
   onDrained(stream: Stream): void
-  onGoaway(failed: boolean): void
+  /** No stream can be opened here any more; those that are open may still end. */
+  onGoaway(): void
   onPong(): void
 }
 
-type Queued = { readonly bytes: Uint8Array; offset: number }
-
-/** A stream that is not over yet. */
-export class Stream {
-  readonly id: number
-  /** We may send this much more. */
-  sendWindow: number
-  receivedBytes = 0
-  remoteEnded = false
-  localEnded = false
-  headersSeen = false
-  queue: Queued[] = []
-  /** To be sent after the queue: trailers, or an empty end. */
-  after: { readonly block: Uint8Array | undefined } | undefined
-  /** The owner's. */
-  state: unknown
-
-  constructor(id: number, sendWindow: number) {
-    this.id = id
-    this.sendWindow = sendWindow
-  }
-}
-
-const FRAME_HEADER = 9
-const MAX_FRAME = 16_384
-const MAX_WINDOW = 0x7fff_ffff
-/** Frames that cost the peer nothing, per second, before it is taken for an attacker. */
-const MAX_CHEAP_FRAMES = 10_000
-const MAX_RESETS = 1_000
+/** Of one header block. */
 const MAX_CONTINUATIONS = 64
-
-class ProtocolError extends Error {
-  readonly code: number
-  constructor(code: number, message: string) {
-    super(message)
-    this.code = code
-  }
-}
+/** Streams that this side reset and of which more may be on the way. Beyond it the oldest is forgotten. */
+const MAX_LINGERING = 1024
+type PartialBlock = { readonly stream: number; readonly flags: number; readonly parts: Uint8Array[]; bytes: number }
 
 export class Http2Connection {
   readonly streams: Map<number, Stream> = new Map()
+  readonly sender: Http2Sender
+  /** Set once the connection must be closed, after what is left to send. */
   failed: Failure | undefined
-  goingAway = false
-  peerMaxStreams: number = Number.POSITIVE_INFINITY
-  private readonly role: 'client' | 'server'
+  private readonly role: Role
   private readonly limits: Http2Limits
   private readonly handlers: Http2Handlers
-  private readonly output: Output = new Output()
-  private readonly decoder: HpackDecoder = createHpackDecoder(4096)
-  private carry: Uint8Array = EMPTY
+  private readonly decoder: HpackDecoder
+  private readonly frames: FrameReader
+  private readonly guard: FloodGuard
   private prefaceLeft: number
+  private readonly control: Http2Control
+  private block: PartialBlock | undefined
+  /** Received over all streams, and not yet given back as window. */
+  private unacknowledgedBytes = 0
+  /** Highest id that the peer has opened. */
   private lastRemote = 0
+  /** The ids last skipped by the peer, between two that it opened: they can never be opened. */
+  private skippedFrom = 0
+  private skippedTo = 0
   private nextLocal = 1
-  private sendWindow = 65_535
-  private initialWindow = 65_535
-  private peerMaxFrame = MAX_FRAME
-  private unacknowledged = 0
-  private block: { readonly stream: number; readonly flags: number; parts: Uint8Array[]; bytes: number } | undefined
-  private settingsSeen = false
-  private windowStart = 0
-  private cheap = 0
-  private resets = 0
-  private readonly blocked: Set<Stream> = new Set()
+  private peerGoesAway = false
+  private readonly lingering: Set<number> = new Set()
 
-  constructor(role: 'client' | 'server', limits: Http2Limits, handlers: Http2Handlers) {
+  constructor(role: Role, limits: Http2Limits, handlers: Http2Handlers) {
     this.role = role
     this.limits = limits
     this.handlers = handlers
+    this.decoder = new HpackDecoder(TABLE_BYTES, limits.maxHeaderListBytes)
+    this.guard = new FloodGuard(limits.maxConcurrentStreams)
     this.prefaceLeft = role === 'server' ? PREFACE.length : 0
-    if (role === 'client') this.output.raw(PREFACE)
-    const settings: [number, number][] = [
-      [SETTING.maxConcurrentStreams, limits.maxConcurrentStreams],
-      [SETTING.initialWindowSize, limits.streamWindowBytes],
-      [SETTING.maxHeaderListSize, limits.maxHeaderListBytes],
-    ]
-    if (role === 'client') settings.push([SETTING.enablePush, 0])
-    this.output.frameHeader(settings.length * 6, FRAME.settings, 0, 0)
-    for (const [id, value] of settings) {
-      this.output.u8(id >> 8)
-      this.output.u8(id)
-      this.output.u32(value)
-    }
-    this.windowUpdate(0, limits.connectionWindowBytes - 65_535)
+    this.frames = new FrameReader((type, flags, id, bytes, start, end) => {
+      this.onFrame(type, flags, id, bytes, start, end)
+      if (this.sender.output.sizeBytes > limits.maxOutputBytes)
+        throw new ConnectionError(ERROR.enhanceYourCalm, 'the peer does not read what it is sent')
+      return this.failed === undefined
+    })
+    this.sender = new Http2Sender(limits.maxOutputBytes / 2, {
+      onLocalEnd: (stream) => {
+        if (stream.isAbandoned && !stream.remoteEnded) this.cancel(stream, ERROR.none)
+        else this.closeIfDone(stream)
+      },
+      onDrained: (stream) => handlers.onDrained(stream),
+    })
+    this.control = new Http2Control(role, this.sender, this.guard, this.streams, () => handlers.onPong())
+    this.control.sendPreface(limits)
   }
 
+  /** What is to be written now; to be called until it has no more. */
   takeOutput(): Uint8Array | undefined {
-    return this.output.take()
+    return this.sender.take()
   }
 
   receive(bytes: Uint8Array, nowMs: number): void {
     if (this.failed !== undefined) return
-    if (nowMs - this.windowStart >= 1000) {
-      this.windowStart = nowMs
-      this.cheap = 0
-      this.resets = 0
-    }
+    this.guard.tick(nowMs)
     try {
-      this.consume(this.carry.length === 0 ? bytes : concatBytes([this.carry, bytes]))
+      this.frames.push(bytes, this.prefaceLeft > 0 ? this.takePreface(bytes) : 0)
     } catch (error) {
-      if (error instanceof ProtocolError) this.fail(error.code, error.message)
+      if (error instanceof ConnectionError) this.fail(error.code, error.message)
       else if (error instanceof CompressionError) this.fail(ERROR.compression, error.message)
       else throw error
     }
   }
 
-  private consume(input: Uint8Array): void {
-    let at = 0
-    if (this.prefaceLeft > 0) {
-      const known = PREFACE.length - this.prefaceLeft
-      const count = Math.min(this.prefaceLeft, input.length)
-      for (let i = 0; i < count; i++) {
-        if (input[i] !== PREFACE[known + i]) throw new ProtocolError(ERROR.protocol, 'the connection preface is wrong')
-      }
-      this.prefaceLeft -= count
-      at = count
+  private takePreface(bytes: Uint8Array): number {
+    const known = PREFACE.length - this.prefaceLeft
+    const count = Math.min(this.prefaceLeft, bytes.length)
+    for (let i = 0; i < count; i++) {
+      if (bytes[i] !== PREFACE[known + i])
+        throw new ConnectionError(ERROR.protocol, 'the connection preface is wrong')
     }
-    while (input.length - at >= FRAME_HEADER && this.failed === undefined) {
-      const length = ((input[at] as number) << 16) | ((input[at + 1] as number) << 8) | (input[at + 2] as number)
-      if (length > MAX_FRAME)
-        throw new ProtocolError(ERROR.frameSize, `a frame has ${length} bytes, the limit is ${MAX_FRAME}`)
-      const end = at + FRAME_HEADER + length
-      if (end > input.length) break
-      const type = input[at + 3] as number
-      const flags = input[at + 4] as number
-      const id = u32(input, at + 5) & MAX_WINDOW
-      this.frame(type, flags, id, input, at + FRAME_HEADER, end)
-      at = end
-    }
-    this.carry = at === input.length ? EMPTY : input.slice(at)
+    this.prefaceLeft -= count
+    return count
   }
 
-  private frame(type: number, flags: number, id: number, input: Uint8Array, start: number, end: number): void {
-    if (this.block !== undefined && (type !== FRAME.continuation || id !== this.block.stream)) {
-      throw new ProtocolError(ERROR.protocol, 'a header block is interrupted')
-    }
-    if (!this.settingsSeen && type !== FRAME.settings)
-      throw new ProtocolError(ERROR.protocol, 'the first frame is not SETTINGS')
+  private onFrame(type: number, flags: number, id: number, bytes: Uint8Array, start: number, end: number): void {
+    if (this.block !== undefined && (type !== FRAME.continuation || id !== this.block.stream))
+      throw new ConnectionError(ERROR.protocol, 'a header block is interrupted')
+    if (!this.control.settingsSeen && (type !== FRAME.settings || (flags & FLAG.ack) !== 0))
+      throw new ConnectionError(ERROR.protocol, 'the first frame is not SETTINGS')
     switch (type) {
       case FRAME.data:
-        return this.onData(flags, id, input, start, end)
+        return this.onData(flags, id, bytes, start, end)
       case FRAME.headers:
-        return this.onHeaders(flags, id, input, start, end)
+        return this.onHeaders(flags, id, bytes, start, end)
       case FRAME.continuation:
-        return this.onContinuation(flags, id, input, start, end)
+        return this.onContinuation(flags, id, bytes, start, end)
       case FRAME.priority:
-        if (id === 0) throw new ProtocolError(ERROR.protocol, 'PRIORITY on stream 0')
-        if (end - start !== 5) throw new ProtocolError(ERROR.frameSize, 'PRIORITY has 5 bytes')
-        return this.countCheap()
+        return this.onPriority(id, bytes, start, end)
       case FRAME.rstStream:
-        return this.onRstStream(id, input, start, end)
+        return this.onRstStream(id, bytes, start, end)
       case FRAME.settings:
-        return this.onSettings(flags, id, input, start, end)
+        return this.control.onSettings(flags, id, bytes, start, end)
       case FRAME.pushPromise:
-        throw new ProtocolError(ERROR.protocol, 'pushes are disabled')
+        throw new ConnectionError(ERROR.protocol, 'pushes are disabled')
       case FRAME.ping:
-        return this.onPing(flags, id, input, start, end)
+        return this.control.onPing(flags, id, bytes, start, end)
       case FRAME.goaway:
-        return this.onGoaway(id, input, start, end)
+        return this.onGoaway(id, bytes, start, end)
       case FRAME.windowUpdate:
-        return this.onWindowUpdate(id, input, start, end)
+        return this.onWindowUpdate(id, bytes, start, end)
       default:
-        return this.countCheap()
+        // Section 4.1: frames of unknown types are ignored.
+        return this.guard.frame()
     }
   }
 
-  private countCheap(): void {
-    this.cheap++
-    if (this.cheap > MAX_CHEAP_FRAMES) throw new ProtocolError(ERROR.enhanceYourCalm, 'too many control frames')
-  }
-
+  /** Never opened. This side never pushes, and neither may the other. */
   private isIdle(id: number): boolean {
-    const remote = this.role === 'server' ? id % 2 === 1 : id % 2 === 0
-    return remote ? id > this.lastRemote : id >= this.nextLocal
+    if (id % 2 === 0) return true
+    return this.role === 'server' ? id > this.lastRemote || this.isSkipped(id) : id >= this.nextLocal
   }
 
-  private unpad(flags: number, input: Uint8Array, start: number, end: number): [number, number] {
-    if ((flags & FLAG.padded) === 0) return [start, end]
-    const padding = input[start]
-    if (padding === undefined || start + 1 + padding > end)
-      throw new ProtocolError(ERROR.protocol, 'the padding is longer than the frame')
-    return [start + 1, end - padding]
+  private isSkipped(id: number): boolean {
+    return id >= this.skippedFrom && id <= this.skippedTo
   }
 
-  private onData(flags: number, id: number, input: Uint8Array, frameStart: number, frameEnd: number): void {
-    if (id === 0 || this.isIdle(id)) throw new ProtocolError(ERROR.protocol, `DATA on stream ${id}`)
-    const length = frameEnd - frameStart
-    this.unacknowledged += length
-    if (this.unacknowledged > this.limits.connectionWindowBytes)
-      throw new ProtocolError(ERROR.flowControl, 'the connection window is overrun')
-    if (this.unacknowledged >= this.limits.connectionWindowBytes / 2) {
-      this.windowUpdate(0, this.unacknowledged)
-      this.unacknowledged = 0
-    }
+  /** Where the padding begins; its length is in the first byte. */
+  private paddingStart(bytes: Uint8Array, start: number, end: number): number {
+    const padding = start < end ? (bytes[start] as number) : end
+    if (start + 1 + padding > end)
+      throw new ConnectionError(ERROR.protocol, 'the padding is as long as the frame, or longer')
+    return end - padding
+  }
+
+  private onData(flags: number, id: number, bytes: Uint8Array, frameStart: number, frameEnd: number): void {
     const stream = this.streams.get(id)
-    if (stream === undefined) return this.countCheap()
-    if (stream.remoteEnded) return this.resetStream(stream, ERROR.streamClosed)
-    const [start, end] = this.unpad(flags, input, frameStart, frameEnd)
-    const ends = (flags & FLAG.endStream) !== 0
-    if (start === end && !ends) this.countCheap()
-    stream.receivedBytes += length
-    if (stream.receivedBytes > this.limits.streamWindowBytes) return this.resetStream(stream, ERROR.flowControl)
-    if (!ends && stream.receivedBytes >= this.limits.streamWindowBytes / 2) {
-      this.windowUpdate(id, stream.receivedBytes)
-      stream.receivedBytes = 0
+    if (stream === undefined && this.isIdle(id)) throw new ConnectionError(ERROR.protocol, `DATA on idle stream ${id}`)
+    this.countData(frameEnd - frameStart)
+    let start = frameStart
+    let end = frameEnd
+    if ((flags & FLAG.padded) !== 0) {
+      end = this.paddingStart(bytes, frameStart, frameEnd)
+      start = frameStart + 1
     }
+    const ends = (flags & FLAG.endStream) !== 0
+    if (stream === undefined) return this.onStray(id, ends, 'DATA')
+    if (stream.remoteEnded) return this.resetStream(stream, ERROR.streamClosed)
+    if (!stream.hasHead) return this.resetStream(stream, ERROR.protocol)
+    if (start === end && !ends) this.guard.frame()
+    stream.bodyBytes += end - start
+    const { contentLength } = stream
+    if (
+      contentLength !== undefined &&
+      (stream.bodyBytes > contentLength || (ends && stream.bodyBytes !== contentLength))
+    )
+      return this.resetStream(stream, ERROR.protocol)
     if (ends) stream.remoteEnded = true
-    this.handlers.onData(stream, input.subarray(start, end), ends)
+    else if (!this.countStreamData(stream, frameEnd - frameStart)) return
+    if (start < end || ends) this.handlers.onData(stream, bytes, start, end, ends)
     this.closeIfDone(stream)
   }
 
-  private onHeaders(flags: number, id: number, input: Uint8Array, frameStart: number, frameEnd: number): void {
-    if (id === 0) throw new ProtocolError(ERROR.protocol, 'HEADERS on stream 0')
-    let [start, end] = this.unpad(flags, input, frameStart, frameEnd)
-    if ((flags & FLAG.priority) !== 0) start += 5
-    if (start > end) throw new ProtocolError(ERROR.frameSize, 'HEADERS is too short')
-    if ((flags & FLAG.endHeaders) !== 0) return this.headerBlock(id, flags, input.subarray(start, end))
-    this.block = { stream: id, flags, parts: [input.slice(start, end)], bytes: end - start }
+  /** Padding and what is dropped count too (section 6.9). */
+  private countData(sizeBytes: number): void {
+    const limit = Math.max(this.limits.connectionWindowBytes, DEFAULT_WINDOW_BYTES)
+    this.unacknowledgedBytes += sizeBytes
+    if (this.unacknowledgedBytes > limit)
+      throw new ConnectionError(ERROR.flowControl, 'the connection window is overrun')
+    if (this.unacknowledgedBytes < limit / 2) return
+    this.sender.windowUpdate(0, this.unacknowledgedBytes)
+    this.unacknowledgedBytes = 0
   }
 
-  private onContinuation(flags: number, id: number, input: Uint8Array, start: number, end: number): void {
-    const { block } = this
-    if (block === undefined) throw new ProtocolError(ERROR.protocol, `CONTINUATION on stream ${id} without HEADERS`)
-    block.parts.push(input.slice(start, end))
-    block.bytes += end - start
-    if (block.bytes > this.limits.maxHeaderListBytes || block.parts.length > MAX_CONTINUATIONS) {
-      throw new ProtocolError(ERROR.enhanceYourCalm, 'a header block is too large')
+  private countStreamData(stream: Stream, sizeBytes: number): boolean {
+    // Until the peer has acknowledged our settings, it may go by the initial window.
+    const { streamWindowBytes } = this.limits
+    const limit = this.control.settingsAcknowledged ? streamWindowBytes : Math.max(streamWindowBytes, DEFAULT_WINDOW_BYTES)
+    stream.unacknowledgedBytes += sizeBytes
+    if (stream.unacknowledgedBytes > limit) {
+      this.resetStream(stream, ERROR.flowControl)
+      return false
     }
+    if (!stream.isPaused) this.returnWindow(stream)
+    return true
+  }
+
+  private returnWindow(stream: Stream): void {
+    if (stream.unacknowledgedBytes < this.limits.streamWindowBytes / 2) return
+    this.sender.windowUpdate(stream.id, stream.unacknowledgedBytes)
+    stream.unacknowledgedBytes = 0
+  }
+
+  /** DATA or HEADERS on a stream that is over: still on its way when this side reset it, or a broken rule (5.1). */
+  private onStray(id: number, ends: boolean, what: string): void {
+    if (!this.lingering.has(id)) throw new ConnectionError(ERROR.streamClosed, `${what} on closed stream ${id}`)
+    this.guard.frame()
+    if (ends) this.lingering.delete(id)
+  }
+
+  private onHeaders(flags: number, id: number, bytes: Uint8Array, frameStart: number, frameEnd: number): void {
+    if (id === 0) throw new ConnectionError(ERROR.protocol, 'HEADERS on stream 0')
+    let start = frameStart
+    let end = frameEnd
+    if ((flags & FLAG.padded) !== 0) {
+      end = this.paddingStart(bytes, frameStart, frameEnd)
+      start = frameStart + 1
+    }
+    if ((flags & FLAG.priority) !== 0) {
+      if (end - start < 5) throw new ConnectionError(ERROR.frameSize, 'HEADERS is too short for its priority')
+      this.checkDependency(id, bytes, start)
+      start += 5
+    }
+    if ((flags & FLAG.endHeaders) !== 0) return this.onBlock(id, flags, bytes, start, end)
+    this.block = { stream: id, flags, parts: [bytes.slice(start, end)], bytes: end - start }
+  }
+
+  private onContinuation(flags: number, id: number, bytes: Uint8Array, start: number, end: number): void {
+    const { block } = this
+    if (block === undefined) throw new ConnectionError(ERROR.protocol, `CONTINUATION on stream ${id} without HEADERS`)
+    block.parts.push(bytes.slice(start, end))
+    block.bytes += end - start
+    // A literal takes no more bytes than the list counts for it, so no list within the limit gets here.
+    const limit = Math.max(this.limits.maxHeaderListBytes, MAX_FRAME_BYTES)
+    if (block.bytes > limit || block.parts.length > MAX_CONTINUATIONS)
+      throw new ConnectionError(ERROR.enhanceYourCalm, 'a header block is too large')
     if ((flags & FLAG.endHeaders) === 0) return
     this.block = undefined
-    this.headerBlock(id, block.flags, concatBytes(block.parts))
+    const whole = concatBytes(block.parts)
+    this.onBlock(id, block.flags, whole, 0, whole.length)
   }
 
-  private headerBlock(id: number, flags: number, block: Uint8Array): void {
-    const headers = this.decoder.decode(block, this.limits.maxHeaderListBytes)
+  private onBlock(id: number, flags: number, bytes: Uint8Array, start: number, end: number): void {
+    // Whatever becomes of the stream, the table must stay in step.
+    const block = this.decoder.decode(bytes, start, end)
     const ends = (flags & FLAG.endStream) !== 0
-    let stream = this.streams.get(id)
+    const stream = this.streams.get(id)
     if (stream === undefined) {
-      if (!this.isIdle(id)) return this.countCheap()
-      if (this.role === 'client' || id % 2 === 0)
-        throw new ProtocolError(ERROR.protocol, `stream ${id} is not the peer's to open`)
-      this.lastRemote = id
-      if (this.goingAway || this.streams.size >= this.limits.maxConcurrentStreams) {
-        this.countCheap()
-        return this.rstStream(id, ERROR.refusedStream)
-      }
-      stream = new Stream(id, this.initialWindow)
-      this.streams.set(id, stream)
-    } else if (stream.remoteEnded) return this.resetStream(stream, ERROR.streamClosed)
-    else if (stream.headersSeen && !ends && this.role === 'server') return this.resetStream(stream, ERROR.protocol)
-    stream.headersSeen = true
-    if (ends) stream.remoteEnded = true
-    this.handlers.onHeaders(stream, headers, ends)
+      if (this.role === 'server' && id % 2 === 1 && id > this.lastRemote) return this.onRequest(id, block, ends)
+      if (this.isIdle(id)) throw new ConnectionError(ERROR.protocol, `HEADERS on stream ${id}, which cannot be opened`)
+      return this.onStray(id, ends, 'HEADERS')
+    }
+    if (stream.remoteEnded) return this.resetStream(stream, ERROR.streamClosed)
+    if (stream.hasHead) this.onTrailers(stream, block, ends)
+    else this.onResponse(stream, block, ends)
+  }
+
+  private onRequest(id: number, block: HeaderBlock, ends: boolean): void {
+    if (id > this.lastRemote + 2) {
+      this.skippedFrom = this.lastRemote + 1
+      this.skippedTo = id - 1
+    }
+    this.lastRemote = id
+    if (this.control.draining === 'final' || this.streams.size >= this.limits.maxConcurrentStreams) {
+      this.guard.reset()
+      return this.refuse(id, ERROR.refusedStream, ends)
+    }
+    this.control.lastAccepted = id
+    const stream = new Stream(id, this.sender.initialWindow)
+    stream.remoteEnded = ends
+    this.streams.set(id, stream)
+    if (block.isTooLarge) return this.handlers.onHeadTooLarge(stream)
+    const head = (block.headMemo ??= checkRequest(block.headers)) as RequestHead | string
+    if (typeof head === 'string' || (ends && (head.contentLength ?? 0) !== 0)) {
+      this.guard.reset()
+      return this.cancel(stream, ERROR.protocol)
+    }
+    stream.hasHead = true
+    stream.contentLength = head.contentLength
+    this.handlers.onHead(stream, block, ends)
     this.closeIfDone(stream)
   }
 
-  private onRstStream(id: number, input: Uint8Array, start: number, end: number): void {
-    if (end - start !== 4) throw new ProtocolError(ERROR.frameSize, 'RST_STREAM has 4 bytes')
-    if (id === 0 || this.isIdle(id)) throw new ProtocolError(ERROR.protocol, `RST_STREAM on stream ${id}`)
-    this.resets++
-    if (this.role === 'server' && this.resets > MAX_RESETS)
-      throw new ProtocolError(ERROR.enhanceYourCalm, 'too many streams are reset')
+  private onResponse(stream: Stream, block: HeaderBlock, ends: boolean): void {
+    if (block.isTooLarge) return this.handlers.onHeadTooLarge(stream)
+    const head = (block.headMemo ??= checkResponse(block.headers)) as ResponseHead | string
+    if (typeof head === 'string') return this.resetStream(stream, ERROR.protocol)
+    if (head.status < 200) {
+      // An interim response: the final one is still to come (section 8.1).
+      if (ends) this.resetStream(stream, ERROR.protocol)
+      else this.guard.frame()
+      return
+    }
+    if (ends && (head.contentLength ?? 0) !== 0 && head.status !== 304)
+      return this.resetStream(stream, ERROR.protocol)
+    stream.hasHead = true
+    stream.contentLength = head.status === 204 || head.status === 304 ? undefined : head.contentLength
+    stream.remoteEnded = ends
+    this.handlers.onHead(stream, block, ends)
+    this.closeIfDone(stream)
+  }
+
+  private onTrailers(stream: Stream, block: HeaderBlock, ends: boolean): void {
+    if (!ends) return this.resetStream(stream, ERROR.protocol)
+    if (block.isTooLarge) return this.handlers.onHeadTooLarge(stream)
+    const isShort = stream.contentLength !== undefined && stream.bodyBytes !== stream.contentLength
+    block.areTrailers ??= checkTrailers(block.headers) === undefined
+    if (isShort || !block.areTrailers) return this.resetStream(stream, ERROR.protocol)
+    stream.remoteEnded = true
+    this.handlers.onTrailers(stream, block)
+    this.closeIfDone(stream)
+  }
+
+  private onPriority(id: number, bytes: Uint8Array, start: number, end: number): void {
+    if (id === 0) throw new ConnectionError(ERROR.protocol, 'PRIORITY on stream 0')
+    // Section 6.3 wants a stream error, which cannot be sent on an idle stream: 5.4.1 lets it end the connection.
+    if (end - start !== 5) throw new ConnectionError(ERROR.frameSize, 'PRIORITY has 5 bytes')
+    this.checkDependency(id, bytes, start)
+    this.guard.frame()
+  }
+
+  /** Priorities are ignored, but for what RFC 7540 (section 5.3.1) forbids. */
+  private checkDependency(id: number, bytes: Uint8Array, at: number): void {
+    if ((u32(bytes, at) & MAX_31_BIT) === id)
+      throw new ConnectionError(ERROR.protocol, `stream ${id} depends on itself`)
+  }
+
+  private onRstStream(id: number, bytes: Uint8Array, start: number, end: number): void {
+    if (end - start !== 4) throw new ConnectionError(ERROR.frameSize, 'RST_STREAM has 4 bytes')
+    if (this.isIdle(id)) throw new ConnectionError(ERROR.protocol, `RST_STREAM on idle stream ${id}`)
+    if (this.role === 'server') this.guard.reset()
+    else this.guard.frame()
+    this.lingering.delete(id)
     const stream = this.streams.get(id)
     if (stream === undefined) return
-    const code = u32(input, start)
+    const code = u32(bytes, start)
     this.drop(stream)
     this.handlers.onReset(stream, code, code === ERROR.refusedStream)
   }
 
-  private onSettings(flags: number, id: number, input: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new ProtocolError(ERROR.protocol, 'SETTINGS on a stream')
-    if ((flags & FLAG.ack) !== 0) {
-      if (end !== start) throw new ProtocolError(ERROR.frameSize, 'an acknowledgement of SETTINGS is not empty')
-      return this.countCheap()
-    }
-    if ((end - start) % 6 !== 0) throw new ProtocolError(ERROR.frameSize, 'SETTINGS is no multiple of 6 bytes')
-    if (this.settingsSeen) this.countCheap()
-    this.settingsSeen = true
-    for (let at = start; at < end; at += 6)
-      this.setting(((input[at] as number) << 8) | (input[at + 1] as number), u32(input, at + 2))
-    this.output.frameHeader(0, FRAME.settings, FLAG.ack, 0)
-    this.checkOutput()
-  }
-
-  private setting(id: number, value: number): void {
-    switch (id) {
-      case SETTING.enablePush:
-        if (value > 1) throw new ProtocolError(ERROR.protocol, `ENABLE_PUSH is ${value}`)
-        return
-      case SETTING.initialWindowSize: {
-        if (value > MAX_WINDOW) throw new ProtocolError(ERROR.flowControl, `the initial window is ${value}`)
-        const change = value - this.initialWindow
-        this.initialWindow = value
-        for (const stream of this.streams.values()) {
-          stream.sendWindow += change
-          if (stream.sendWindow > MAX_WINDOW) throw new ProtocolError(ERROR.flowControl, 'a window overflows')
-        }
-        if (change > 0) this.pumpAll()
-        return
-      }
-      case SETTING.maxFrameSize:
-        if (value < MAX_FRAME || value > 0xff_ffff)
-          throw new ProtocolError(ERROR.protocol, `the frame size is ${value}`)
-        this.peerMaxFrame = Math.min(value, 65_536)
-        return
-      case SETTING.maxConcurrentStreams:
-        this.peerMaxStreams = value
-        return
-      default:
-        return
-    }
-  }
-
-  private onPing(flags: number, id: number, input: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new ProtocolError(ERROR.protocol, 'PING on a stream')
-    if (end - start !== 8) throw new ProtocolError(ERROR.frameSize, 'PING has 8 bytes')
-    this.countCheap()
-    if ((flags & FLAG.ack) !== 0) return this.handlers.onPong()
-    this.output.frameHeader(8, FRAME.ping, FLAG.ack, 0)
-    this.output.raw(input.subarray(start, end))
-    this.checkOutput()
-  }
-
-  private onGoaway(id: number, input: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new ProtocolError(ERROR.protocol, 'GOAWAY on a stream')
-    if (end - start < 8) throw new ProtocolError(ERROR.frameSize, 'GOAWAY has at least 8 bytes')
-    const last = u32(input, start) & MAX_WINDOW
-    const code = u32(input, start + 4)
-    this.goingAway = true
-    this.countCheap()
+  private onGoaway(id: number, bytes: Uint8Array, start: number, end: number): void {
+    if (id !== 0) throw new ConnectionError(ERROR.protocol, 'GOAWAY on a stream')
+    if (end - start < 8) throw new ConnectionError(ERROR.frameSize, 'GOAWAY has at least 8 bytes')
+    this.guard.frame()
+    this.peerGoesAway = true
     if (this.role === 'client') {
+      const last = u32(bytes, start) & MAX_31_BIT
       for (const stream of Array.from(this.streams.values())) {
-        if (stream.id <= last) continue
+        if (stream.id <= last || this.streams.get(stream.id) !== stream) continue
         this.drop(stream)
         this.handlers.onReset(stream, ERROR.refusedStream, true)
       }
     }
-    this.handlers.onGoaway(code !== 0)
+    this.handlers.onGoaway()
   }
 
-  private onWindowUpdate(id: number, input: Uint8Array, start: number, end: number): void {
-    if (end - start !== 4) throw new ProtocolError(ERROR.frameSize, 'WINDOW_UPDATE has 4 bytes')
-    const increment = u32(input, start) & MAX_WINDOW
+  private onWindowUpdate(id: number, bytes: Uint8Array, start: number, end: number): void {
+    if (end - start !== 4) throw new ConnectionError(ERROR.frameSize, 'WINDOW_UPDATE has 4 bytes')
+    const increment = u32(bytes, start) & MAX_31_BIT
+    this.guard.frame()
     if (id === 0) {
-      if (increment === 0) throw new ProtocolError(ERROR.protocol, 'a window grows by nothing')
-      this.sendWindow += increment
-      if (this.sendWindow > MAX_WINDOW) throw new ProtocolError(ERROR.flowControl, 'the connection window overflows')
-      return this.pumpAll()
+      if (increment === 0) throw new ConnectionError(ERROR.protocol, 'the connection window grows by nothing')
+      return this.sender.growWindow(increment)
     }
-    if (this.isIdle(id)) throw new ProtocolError(ERROR.protocol, `WINDOW_UPDATE on idle stream ${id}`)
-    this.countCheap()
     const stream = this.streams.get(id)
-    if (stream === undefined) return
+    if (stream === undefined) {
+      if (this.isIdle(id)) throw new ConnectionError(ERROR.protocol, `WINDOW_UPDATE on idle stream ${id}`)
+      return
+    }
     if (increment === 0) return this.resetStream(stream, ERROR.protocol)
     stream.sendWindow += increment
-    if (stream.sendWindow > MAX_WINDOW) return this.resetStream(stream, ERROR.flowControl)
-    if (this.blocked.has(stream)) this.pump(stream)
+    if (stream.sendWindow > MAX_31_BIT) return this.resetStream(stream, ERROR.flowControl)
+    this.sender.streamWindowGrew(stream)
   }
 
-  // Sending
+  // What the owner does
 
-  /** Opens a stream of this side; undefined where the peer allows no more. */
-  open(headers: readonly Header[]): Stream | undefined {
-    if (
-      this.goingAway ||
-      this.failed !== undefined ||
-      this.streams.size >= this.peerMaxStreams ||
-      this.nextLocal > MAX_WINDOW
-    )
+  /** Opens a stream of this side; undefined where the peer allows no more, now or (after `onGoaway`) ever. */
+  open(head: Uint8Array): Stream | undefined {
+    if (this.peerGoesAway || this.failed !== undefined || this.streams.size >= this.control.peerMaxStreams) return undefined
+    if (this.nextLocal > MAX_31_BIT) {
+      this.peerGoesAway = true
+      this.handlers.onGoaway()
       return undefined
-    const stream = new Stream(this.nextLocal, this.initialWindow)
+    }
+    const stream = new Stream(this.nextLocal, this.sender.initialWindow)
     this.nextLocal += 2
     this.streams.set(stream.id, stream)
-    this.headers(stream, encodeHeaders(headers), false)
+    this.sender.headers(stream, head, false)
     return stream
   }
 
-  headers(stream: Stream, block: Uint8Array, endStream: boolean): void {
-    const flags = endStream ? FLAG.endStream : 0
-    if (block.length <= this.peerMaxFrame) {
-      this.output.frameHeader(block.length, FRAME.headers, flags | FLAG.endHeaders, stream.id)
-      this.output.raw(block)
-    } else this.longHeaders(stream, block, flags)
-    if (endStream) {
-      stream.localEnded = true
-      this.closeIfDone(stream)
-    }
+  /** The owner of a stream takes no more: at most one window still comes. */
+  pause(stream: Stream): void {
+    stream.isPaused = true
   }
 
-  private longHeaders(stream: Stream, block: Uint8Array, flags: number): void {
-    for (let at = 0; at < block.length; at += this.peerMaxFrame) {
-      const part = block.subarray(at, at + this.peerMaxFrame)
-      const last = at + part.length === block.length
-      this.output.frameHeader(
-        part.length,
-        at === 0 ? FRAME.headers : FRAME.continuation,
-        (at === 0 ? flags : 0) | (last ? FLAG.endHeaders : 0),
-        stream.id,
-      )
-      this.output.raw(part)
-    }
-  }
-
-  /** Queues bytes of the body; false where they wait for the peer's window. */
-  data(stream: Stream, bytes: Uint8Array): boolean {
-    if (stream.localEnded || stream.after !== undefined) return true
-    stream.queue.push({ bytes, offset: 0 })
-    this.pump(stream)
-    return stream.queue.length === 0
-  }
-
-  /** Ends this side of the stream once its body is sent: with trailers, or without. */
-  end(stream: Stream, trailers: Uint8Array | undefined): void {
-    if (stream.localEnded || stream.after !== undefined) return
-    stream.after = { block: trailers }
-    this.pump(stream)
-  }
-
-  private pumpAll(): void {
-    for (const stream of Array.from(this.blocked)) {
-      if (this.sendWindow <= 0) return
-      this.pump(stream)
-    }
-  }
-
-  private pump(stream: Stream): void {
-    while (stream.queue.length > 0) {
-      const queued = stream.queue[0] as Queued
-      const left = queued.bytes.length - queued.offset
-      const room = Math.min(left, stream.sendWindow, this.sendWindow, this.peerMaxFrame)
-      if (room <= 0 && left > 0) {
-        this.blocked.add(stream)
-        return
-      }
-      const ends =
-        room === left && stream.queue.length === 1 && stream.after !== undefined && stream.after.block === undefined
-      this.output.frameHeader(room, FRAME.data, ends ? FLAG.endStream : 0, stream.id)
-      this.output.raw(
-        room === queued.bytes.length ? queued.bytes : queued.bytes.subarray(queued.offset, queued.offset + room),
-      )
-      queued.offset += room
-      stream.sendWindow -= room
-      this.sendWindow -= room
-      if (queued.offset === queued.bytes.length) stream.queue.shift()
-      if (ends) {
-        this.unblock(stream)
-        stream.localEnded = true
-        return this.closeIfDone(stream)
-      }
-    }
-    this.unblock(stream)
-    if (stream.after === undefined) return
-    const { block } = stream.after
-    if (block === undefined) {
-      this.output.frameHeader(0, FRAME.data, FLAG.endStream, stream.id)
-      stream.localEnded = true
-      this.closeIfDone(stream)
-    } else this.headers(stream, block, true)
-  }
-
-  private unblock(stream: Stream): void {
-    if (this.blocked.delete(stream) && stream.after === undefined) this.handlers.onDrained(stream)
-  }
-
-  private closeIfDone(stream: Stream): void {
-    if (stream.remoteEnded && stream.localEnded) this.drop(stream)
-  }
-
-  private drop(stream: Stream): void {
-    this.streams.delete(stream.id)
-    this.blocked.delete(stream)
-  }
-
-  private rstStream(id: number, code: number): void {
-    this.output.frameHeader(4, FRAME.rstStream, 0, id)
-    this.output.u32(code)
-    this.checkOutput()
-  }
-
-  /** Ends a stream of a peer that broke a rule on it; its owner is told. */
-  private resetStream(stream: Stream, code: number): void {
-    this.countCheap()
-    this.cancel(stream, code)
-    this.handlers.onReset(stream, code, false)
+  resume(stream: Stream): void {
+    if (!stream.isPaused) return
+    stream.isPaused = false
+    if (!stream.remoteEnded && this.streams.get(stream.id) === stream) this.returnWindow(stream)
   }
 
   /** Ends a stream; nothing more is heard of it. */
   cancel(stream: Stream, code: number): void {
     if (this.streams.get(stream.id) !== stream) return
+    if (stream.remoteEnded && stream.localEnded) return this.closeIfDone(stream)
     this.drop(stream)
-    this.rstStream(stream.id, code)
+    this.refuse(stream.id, code, stream.remoteEnded)
   }
 
-  /** A request was answered in full before its body was read to the end (RFC 9113, section 8.1). */
+  /** The answer is complete, or will be once it is sent: what of the request has not come is not wanted (section 8.1). */
   abandon(stream: Stream): void {
-    if (stream.localEnded && !stream.remoteEnded) this.cancel(stream, ERROR.none)
+    if (!stream.localEnded) stream.isAbandoned = true
+    else if (!stream.remoteEnded) this.cancel(stream, ERROR.none)
   }
 
   ping(): void {
-    this.output.frameHeader(8, FRAME.ping, 0, 0)
-    this.output.u32(0)
-    this.output.u32(0)
+    this.control.ping()
   }
 
-  goaway(): void {
-    if (this.goingAway) return
-    this.goingAway = true
-    this.sendGoaway(ERROR.none, '')
+  /** Asks the client to open no more streams: see `isDrained`. */
+  drain(): void {
+    if (this.failed === undefined) this.control.drain()
   }
 
-  private sendGoaway(code: number, message: string): void {
-    const debug = new TextEncoder().encode(message)
-    this.output.frameHeader(8 + debug.length, FRAME.goaway, 0, 0)
-    this.output.u32(this.lastRemote)
-    this.output.u32(code)
-    this.output.raw(debug)
+  /** After `drain`: everything is answered and nothing more can come. */
+  get isDrained(): boolean {
+    return this.control.draining === 'final' && this.streams.size === 0
   }
 
-  private windowUpdate(stream: number, increment: number): void {
-    if (increment <= 0) return
-    this.output.frameHeader(4, FRAME.windowUpdate, 0, stream)
-    this.output.u32(increment)
+  // The ends of streams
+
+  private closeIfDone(stream: Stream): void {
+    if (!stream.remoteEnded || !stream.localEnded || !this.streams.has(stream.id)) return
+    this.guard.answered()
+    this.drop(stream)
   }
 
-  private checkOutput(): void {
-    if (this.output.sizeBytes > this.limits.maxOutputBytes)
-      throw new ProtocolError(ERROR.enhanceYourCalm, 'the peer does not read what it is sent')
+  private drop(stream: Stream): void {
+    this.streams.delete(stream.id)
+    if (stream.queue !== undefined) this.sender.discard(stream)
+  }
+
+  /** RST_STREAM; what the peer has sent meanwhile is to be ignored. */
+  private refuse(id: number, code: number, remoteEnded: boolean): void {
+    if (!remoteEnded) {
+      this.lingering.add(id)
+      if (this.lingering.size > MAX_LINGERING) {
+        const [oldest] = this.lingering
+        this.lingering.delete(oldest as number)
+      }
+    }
+    this.sender.rstStream(id, code)
+  }
+
+  /** Ends a stream whose peer broke a rule on it; its owner is told. */
+  private resetStream(stream: Stream, code: number): void {
+    this.guard.reset()
+    this.cancel(stream, code)
+    this.handlers.onReset(stream, code, false)
   }
 
   private fail(code: number, message: string): void {
     this.failed = failure('protocol-error', `HTTP/2: ${message}`, { code })
-    this.sendGoaway(code, message)
+    this.control.sendGoaway(this.control.lastAccepted, code, message)
   }
-}
-
-function u32(bytes: Uint8Array, at: number): number {
-  return (
-    (((bytes[at] as number) << 24) |
-      ((bytes[at + 1] as number) << 16) |
-      ((bytes[at + 2] as number) << 8) |
-      (bytes[at + 3] as number)) >>>
-    0
-  )
 }

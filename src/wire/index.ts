@@ -19,11 +19,13 @@ export type {
   GrpcServerConnection,
   GrpcServerHandlers,
   GrpcStatus,
+  HttpReply,
   Metadata,
 } from './grpc-types.ts'
 export { GRPC_STATUS } from './grpc-types.ts'
-export type { Http1Answer, Http1Server } from './http1-server.ts'
+export type { Http1Server } from './http1-server.ts'
 export { createHttp1Server } from './http1-server.ts'
+export type { Recognised } from './recognise.ts'
 export { recognise } from './recognise.ts'
 
 // etcd's messages
