@@ -43,9 +43,7 @@ class CallBase {
   }
 
   get cancelled(): boolean {
-    return (
-      this.isOver || (this.deadlineMs !== Number.POSITIVE_INFINITY && this.host.nowMs() > this.deadlineMs)
-    )
+    return this.isOver || (this.deadlineMs !== Number.POSITIVE_INFINITY && this.host.nowMs() > this.deadlineMs)
   }
 
   protected get isOpen(): boolean {

@@ -115,8 +115,7 @@ export function createGrpcClient(
         // Trailers-Only: the whole answer is one head.
         if (ends) return finish(stream, readStatus(block.headers, status), 'answered')
         const contentType = fieldOf(block.headers, 'content-type') ?? ''
-        if (status !== 200 || !isGrpc(contentType))
-          finish(stream, foreignStatus(status, contentType), 'answered')
+        if (status !== 200 || !isGrpc(contentType)) finish(stream, foreignStatus(status, contentType), 'answered')
       },
       onTrailers(stream, block) {
         const call = stream.state as ClientCall

@@ -52,12 +52,7 @@ export class MessageReader {
    * Calls `each` with every whole message of `bytes[start, end)`, copied out, until it returns false. Returns what is
    * wrong with the body, if anything is.
    */
-  push(
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    each: (message: Uint8Array) => boolean,
-  ): Problem | undefined {
+  push(bytes: Uint8Array, start: number, end: number, each: (message: Uint8Array) => boolean): Problem | undefined {
     let at = start
     while (at < end) {
       if (this.have === 0 && end - at >= PREFIX_BYTES) {

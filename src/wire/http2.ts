@@ -115,8 +115,7 @@ export class Http2Connection {
     const known = PREFACE.length - this.prefaceLeft
     const count = Math.min(this.prefaceLeft, bytes.length)
     for (let i = 0; i < count; i++) {
-      if (bytes[i] !== PREFACE[known + i])
-        throw new ConnectionError(ERROR.protocol, 'the connection preface is wrong')
+      if (bytes[i] !== PREFACE[known + i]) throw new ConnectionError(ERROR.protocol, 'the connection preface is wrong')
     }
     this.prefaceLeft -= count
     return count
@@ -214,7 +213,9 @@ export class Http2Connection {
   private countStreamData(stream: Stream, sizeBytes: number): boolean {
     // Until the peer has acknowledged our settings, it may go by the initial window.
     const { streamWindowBytes } = this.limits
-    const limit = this.control.settingsAcknowledged ? streamWindowBytes : Math.max(streamWindowBytes, DEFAULT_WINDOW_BYTES)
+    const limit = this.control.settingsAcknowledged
+      ? streamWindowBytes
+      : Math.max(streamWindowBytes, DEFAULT_WINDOW_BYTES)
     stream.unacknowledgedBytes += sizeBytes
     if (stream.unacknowledgedBytes > limit) {
       this.resetStream(stream, ERROR.flowControl)
@@ -320,8 +321,7 @@ export class Http2Connection {
       else this.guard.frame()
       return
     }
-    if (ends && (head.contentLength ?? 0) !== 0 && head.status !== 304)
-      return this.resetStream(stream, ERROR.protocol)
+    if (ends && (head.contentLength ?? 0) !== 0 && head.status !== 304) return this.resetStream(stream, ERROR.protocol)
     stream.hasHead = true
     stream.contentLength = head.status === 204 || head.status === 304 ? undefined : head.contentLength
     stream.remoteEnded = ends
@@ -406,7 +406,8 @@ export class Http2Connection {
 
   /** Opens a stream of this side; undefined where the peer allows no more, now or (after `onGoaway`) ever. */
   open(head: Uint8Array): Stream | undefined {
-    if (this.peerGoesAway || this.failed !== undefined || this.streams.size >= this.control.peerMaxStreams) return undefined
+    if (this.peerGoesAway || this.failed !== undefined || this.streams.size >= this.control.peerMaxStreams)
+      return undefined
     if (this.nextLocal > MAX_31_BIT) {
       this.peerGoesAway = true
       this.handlers.onGoaway()
