@@ -49,13 +49,11 @@ export const GET: readonly Header[] = [
 ]
 export const POST: readonly Header[] = [[':method', 'POST'], ...GET.slice(1)]
 
-export const settings = (...pairs: readonly (readonly [id: number, value: number])[]): Uint8Array =>
-  frame(
-    FRAME.settings,
-    0,
-    0,
-    pairs.flatMap(([id, value]) => [id >> 8, id & 0xff, ...be32(value)]),
-  )
+export function settings(...pairs: readonly (readonly [id: number, value: number])[]): Uint8Array {
+  const payload: number[] = []
+  for (const [id, value] of pairs) payload.push(id >> 8, id & 0xff, ...be32(value))
+  return frame(FRAME.settings, 0, 0, payload)
+}
 export const settingsAck = (): Uint8Array => frame(FRAME.settings, FLAG.ack, 0, [])
 /** What a client says first. */
 export const hello = (): Uint8Array => concatBytes([PREFACE, settings(), settingsAck()])
