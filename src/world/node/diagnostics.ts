@@ -2,9 +2,9 @@
  * Diagnostics as JSON lines: `{"time","level","event",...fields}`. Never blocks and never grows without bound: where the
  * reader of a stream is slow, lines are dropped and counted, and the count is told once there is room again.
  */
-import fs from 'node:fs'
 import type { Writable } from 'node:stream'
 import type { Diagnostics, LogFields, LogLevel } from '../index.ts'
+import { openLogFile } from './log-file.ts'
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 }
 /** Lines are dropped while more than this waits in the stream. */
@@ -43,13 +43,17 @@ export function streamDiagnostics(stream: Writable, level: LogLevel, fields: Log
   }
 }
 
-/** Appends to the file `path` (mode 0600). `close` flushes what waits. */
+/** Default bound of a log file before it is set aside as `path.1`: twice that is the most that a server's log takes. */
+const MOST_LOG_BYTES = 8 * 1024 * 1024
+
+/** Appends to the file `path` (mode 0600), of bounded size. `close` flushes what waits. */
 export function fileDiagnostics(
   path: string,
   level: LogLevel,
   fields: LogFields = {},
+  maxBytes: number = MOST_LOG_BYTES,
 ): Diagnostics & { close(done: () => void): void } {
-  const stream = fs.createWriteStream(path, { flags: 'a', mode: 0o600 })
+  const stream = openLogFile(path, maxBytes)
   return {
     ...streamDiagnostics(stream, level, fields),
     close: (done) => void stream.end(done),
