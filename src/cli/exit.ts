@@ -29,7 +29,11 @@ const BY_CODE: Partial<Readonly<Record<FailureCode, number>>> = {
 }
 
 export function exitCodeOf(error: unknown): number {
-  return error instanceof SkeinError ? (BY_CODE[error.code] ?? EXIT.refused) : EXIT.internal
+  return error instanceof SkeinError ? exitCodeFor(error.code) : EXIT.internal
+}
+
+export function exitCodeFor(code: FailureCode): number {
+  return BY_CODE[code] ?? EXIT.refused
 }
 
 /** Throws: the command line is not understood. */
@@ -37,10 +41,35 @@ export function usage(message: string): never {
   throw new SkeinError(failure('usage', message))
 }
 
+/** Throws with this very case's fix instead of the catalogue's general one. */
+export function refuse(code: FailureCode, message: string, hint?: string): never {
+  throw new SkeinError({ ...failure(code, message), ...(hint !== undefined && { hint }) })
+}
+
+/** Where a server's own words did not travel: etcd's texts are for programs. */
+const ETCD_TEXT = /^(\S+): (etcdserver: .+)$/
+
 /** Two or three lines for a person: what happened, one way to mend it, where to read more. */
-export function describe(error: unknown): string {
-  if (!(error instanceof SkeinError))
-    return `skein: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-  const { hint } = FAILURES[error.code]
-  return `skein: ${error.message}\n  ${hint}\n  (${error.code}; see: skein explain ${error.code})`
+export function describe(error: unknown, command?: string): string {
+  if (!(error instanceof SkeinError)) {
+    return `skein: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n  This is a bug in Skein.`
+  }
+  if (error.code === 'usage') {
+    return `skein: ${error.message}\n  See: skein help${command === undefined ? '' : ` ${command}`}`
+  }
+  const told = ETCD_TEXT.exec(error.message)
+  if (told !== null) {
+    const [, endpoint, text] = told
+    return `skein: ${FAILURES[error.code].meaning}\n  ${error.hint}\n  (${error.code}; ${endpoint} says “${text}”; see: skein explain ${error.code})`
+  }
+  return `skein: ${error.message}\n  ${error.hint}\n  (${error.code}; see: skein explain ${error.code})`
+}
+
+/** The same for a program. */
+export function describeForPrograms(error: unknown): Record<string, unknown> {
+  if (!(error instanceof SkeinError)) {
+    return { error: { code: 'internal', message: error instanceof Error ? error.message : String(error) } }
+  }
+  const { code, message, hint, retryable } = error
+  return { error: { code, message, hint, retryable, exitCode: exitCodeFor(code) } }
 }

@@ -1,30 +1,33 @@
 /** `skein get | put | del | txn`: the key-value calls, through any server. */
-import { readFileSync } from 'node:fs'
 import { EMPTY, strictText, text, toHex, utf8 } from '../base/index.ts'
 import type { Client } from '../client/index.ts'
 import type { KeyValue, ResponseOp, TxnResponse } from '../wire/index.ts'
 import { SORT_ORDER, SORT_TARGET } from '../wire/index.ts'
 import { EXIT, usage } from './exit.ts'
+import { readInput } from './input.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
+import { flag, option } from './options.ts'
 import type { Output } from './output.ts'
 import { prefixEnd } from './prefix.ts'
 import { parseTxn } from './txn-input.ts'
 
-export const GET_OPTIONS: OptionSpecs = {
-  prefix: 'boolean',
-  'from-key': 'boolean',
-  limit: 'string',
-  rev: 'string',
-  order: 'string',
-  'sort-by': 'string',
-  'keys-only': 'boolean',
-  'count-only': 'boolean',
-  'value-only': 'boolean',
-  serializable: 'boolean',
+const RANGE_OPTIONS: OptionSpecs = {
+  prefix: flag('every key that begins with KEY'),
+  'from-key': flag('every key from KEY on'),
 }
-export const PUT_OPTIONS: OptionSpecs = { prev: 'boolean' }
-export const DEL_OPTIONS: OptionSpecs = { prefix: 'boolean', 'from-key': 'boolean', prev: 'boolean' }
-export const TXN_OPTIONS: OptionSpecs = {}
+export const GET_OPTIONS: OptionSpecs = {
+  ...RANGE_OPTIONS,
+  limit: option('N', 'at most so many keys'),
+  rev: option('R', 'as it was at revision R'),
+  order: option('ORDER', 'ascend or descend'),
+  'sort-by': option('TARGET', Object.keys(SORT_TARGET).join(', ')),
+  'keys-only': flag('without values'),
+  'value-only': flag('without keys'),
+  'count-only': flag('only how many'),
+  serializable: flag('what the asked server has, without asking a majority: always answers, may be old'),
+}
+export const PUT_OPTIONS: OptionSpecs = { prev: flag('also print the value before') }
+export const DEL_OPTIONS: OptionSpecs = { ...RANGE_OPTIONS, prev: flag('also print what was deleted') }
 
 export async function get(client: Client, parsed: Parsed, output: Output): Promise<number> {
   const range = rangeOf('get', parsed)
@@ -48,8 +51,8 @@ export async function get(client: Client, parsed: Parsed, output: Output): Promi
   } else if (parsed.flag('count-only')) output.print(String(response.count))
   else {
     for (const kv of response.kvs) {
-      if (!parsed.flag('value-only')) output.print(show(kv.key))
-      if (!parsed.flag('keys-only')) output.print(show(kv.value))
+      if (!parsed.flag('value-only')) output.print(show(kv.key, output))
+      if (!parsed.flag('keys-only')) output.print(show(kv.value, output))
     }
   }
   const single = range.rangeEnd.length === 0
@@ -63,13 +66,13 @@ export async function get(client: Client, parsed: Parsed, output: Output): Promi
 export async function put(client: Client, parsed: Parsed, output: Output): Promise<number> {
   const [key, given, ...rest] = parsed.positionals
   if (key === undefined || rest.length > 0) usage('skein put KEY VALUE (or the value on standard input)')
-  const value = given === undefined ? new Uint8Array(readFileSync(0)) : utf8(given)
+  const value = given === undefined ? await readInput(`the value of ${key}, from standard input`) : utf8(given)
   const response = await client.put(utf8(key), value, { prevKv: parsed.flag('prev') })
   if (output.json) {
     output.object({ revision: response.header?.revision, ...(response.prevKv && { prev: plain(response.prevKv) }) })
   } else {
     output.print(`OK at revision ${response.header?.revision}`)
-    if (response.prevKv !== undefined) output.print(show(response.prevKv.value))
+    if (response.prevKv !== undefined) output.print(show(response.prevKv.value, output))
   }
   return EXIT.ok
 }
@@ -80,7 +83,7 @@ export async function del(client: Client, parsed: Parsed, output: Output): Promi
     output.object({ revision: response.header?.revision, deleted: response.deleted, prev: response.prevKvs.map(plain) })
   } else {
     output.print(String(response.deleted))
-    for (const kv of response.prevKvs) output.print(`${show(kv.key)}\n${show(kv.value)}`)
+    for (const kv of response.prevKvs) output.print(`${show(kv.key, output)}\n${show(kv.value, output)}`)
   }
   return EXIT.ok
 }
@@ -88,12 +91,12 @@ export async function del(client: Client, parsed: Parsed, output: Output): Promi
 /** The transaction comes on standard input, in etcdctl's grammar. */
 export async function txn(client: Client, parsed: Parsed, output: Output): Promise<number> {
   if (parsed.positionals.length > 0) usage('skein txn reads the transaction from standard input: see skein help txn')
-  const request = parseTxn(readFileSync(0, 'utf8'))
+  const request = parseTxn(text(await readInput('a transaction from standard input: see skein help txn')))
   const response = await client.txn(request)
   if (output.json) output.object({ revision: response.header?.revision, ...plainTxn(response) })
   else {
     output.print(response.succeeded ? 'SUCCESS' : 'FAILURE')
-    for (const op of response.responses) for (const line of showOp(op)) output.print(line)
+    for (const op of response.responses) for (const line of showOp(op, output)) output.print(line)
   }
   return EXIT.ok
 }
@@ -121,8 +124,14 @@ function choice(parsed: Parsed, name: string, choices: Readonly<Record<string, n
   return chosen ?? usage(`--${name} must be one of ${Object.keys(choices).join(', ')}, not ${JSON.stringify(value)}`)
 }
 
-function show(bytes: Uint8Array): string {
-  return strictText(bytes) ?? `0x${toHex(bytes)}`
+/** As it is for programs; at a terminal what would steer it is shown instead of done. */
+function show(bytes: Uint8Array, output: Output): string {
+  const readable = strictText(bytes) ?? `0x${toHex(bytes)}`
+  if (!output.terminal) return readable
+  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+  return readable.replaceAll(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/g, (character) =>
+    JSON.stringify(character).slice(1, -1),
+  )
 }
 
 function plain(kv: KeyValue): Record<string, unknown> {
@@ -158,16 +167,20 @@ function plainOp(op: ResponseOp): Record<string, unknown> {
   }
 }
 
-function showOp(op: ResponseOp): string[] {
+function showOp(op: ResponseOp, output: Output): string[] {
   switch (op.type) {
     case 'range':
-      return ['', ...op.range.kvs.flatMap((kv) => [show(kv.key), show(kv.value)])]
+      return ['', ...op.range.kvs.flatMap((kv) => [show(kv.key, output), show(kv.value, output)])]
     case 'put':
       return ['', 'OK']
     case 'deleteRange':
       return ['', String(op.deleteRange.deleted)]
     case 'txn':
-      return ['', op.txn.succeeded ? 'SUCCESS' : 'FAILURE', ...op.txn.responses.flatMap(showOp)]
+      return [
+        '',
+        op.txn.succeeded ? 'SUCCESS' : 'FAILURE',
+        ...op.txn.responses.flatMap((inner) => showOp(inner, output)),
+      ]
     default:
       return op satisfies never
   }

@@ -1,8 +1,15 @@
-/** Results go to stdout, progress to stderr; colours only where a person looks. */
+/**
+ * Results go to stdout, progress to stderr; colours only where a person looks. A reader that goes away (`| head`) is no
+ * error.
+ */
 
 export type Output = {
   readonly json: boolean
   readonly colour: boolean
+  /** Whether a person looks at stdout. */
+  readonly terminal: boolean
+  /** Width of the terminal in columns; undefined where there is none, and lines may be of any length. */
+  readonly columns: number | undefined
   /** A result. */
   print(line: string): void
   /** One JSON object on one line: a result for machines. */
@@ -11,35 +18,37 @@ export type Output = {
 }
 
 export function createOutput(json: boolean): Output {
+  const { stdout, stderr, env } = process
+  // Undefined where it is no terminal, whatever its type says.
+  const terminal = (stdout.isTTY as boolean | undefined) ?? false
   return {
     json,
-    colour: process.stdout.isTTY && process.env['NO_COLOR'] === undefined && !json,
-    print: (line) => process.stdout.write(`${line}\n`),
-    object: (value) =>
-      process.stdout.write(
-        `${JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString(16) : field))}\n`,
-      ),
-    progress: (line) => process.stderr.write(`${line}\n`),
+    terminal,
+    colour: terminal && !json && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    columns: terminal && stdout.columns > 0 ? stdout.columns : undefined,
+    print: (line) => stdout.write(`${line}\n`),
+    object: (value) => stdout.write(`${toJson(value)}\n`),
+    progress: (line) => stderr.write(`${line}\n`),
+  }
+}
+
+/** Ids of 64 bits as hex, as etcdctl prints them. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString(16) : field))
+}
+
+/** A pipe whose reader has gone swallows the rest: the command still ends as it would have. */
+export function ignoreClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
+    })
   }
 }
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+export type Style = keyof typeof CODES
 
-export function paint(output: Output, style: keyof typeof CODES, text: string): string {
-  return output.colour ? `\u001B[${CODES[style]}m${text}\u001B[0m` : text
-}
-
-const ESCAPE = new RegExp(String.raw`\u001B\[\d+m`, 'g')
-
-/** Columns as wide as their widest cell; escape sequences count for nothing. */
-export function table(rows: readonly (readonly string[])[]): string[] {
-  const visible = (cell: string): number => cell.replaceAll(ESCAPE, '').length
-  const widths: number[] = []
-  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, visible(cell))
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell + ' '.repeat((widths[i] as number) - visible(cell)))
-      .join('  ')
-      .trimEnd(),
-  )
+export function paint(output: Output, style: Style, text: string): string {
+  return output.colour && text !== '' ? `\u001B[${CODES[style]}m${text}\u001B[0m` : text
 }

@@ -1,0 +1,270 @@
+/** `skein up` from start to end, as real processes: one cluster's life after another, on the same data. */
+import assert from 'node:assert/strict'
+import { mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { Ran, ReadyEvent } from './cli.testkit.ts'
+import {
+  freeRow,
+  isAlive,
+  skein,
+  startCluster,
+  startSkein,
+  temporaryDirectory,
+  untilTrue,
+  within,
+} from './cli.testkit.ts'
+
+type Cluster = Awaited<ReturnType<typeof startCluster>>
+type StatusMember = { name: string; up: boolean; leader: boolean; process?: string; durableIndex?: number }
+type Status = { leader?: string; up: number; members: StatusMember[] }
+
+const statusOf = (ran: Ran): Status => JSON.parse(ran.stdout) as Status
+
+describe('skein up', { concurrency: false }, () => {
+  const temporary = temporaryDirectory()
+  // Longer than the path of a unix socket may be.
+  const data = join(temporary.path, 'd'.repeat(60), 'd'.repeat(60))
+  const at = ['--data', data]
+  let port = 0
+  let cluster: Cluster
+  const pidOf = (name: string): number => cluster.ready.servers.find((server) => server.name === name)?.pid as number
+  const pids = (): number[] => [cluster.pid, ...cluster.ready.servers.map((server) => server.pid)]
+  const allEnd = async (): Promise<void> => {
+    await cluster.ended()
+    await untilTrue('every process has ended', () => !pids().some(isAlive))
+  }
+  const follower = (): string =>
+    cluster.ready.servers.find((server) => server.name !== cluster.ready.leader)?.name as string
+
+  before(async () => {
+    port = await freeRow(5)
+    cluster = await startCluster(['--servers', '3', '--port', String(port), ...at, '--welcome'])
+  })
+  after(async () => {
+    for (const pid of pids()) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    await cluster.ended()
+    temporary.remove()
+  })
+
+  test('it is ready with a value that all have on disk, one port after the other', () => {
+    const { ready } = cluster
+    assert.deepEqual(
+      ready.servers.map(({ name, address }) => `${name} ${address}`),
+      [0, 1, 2].map((i) => `S${i + 1} 127.0.0.1:${port + i}`),
+    )
+    const { tookMs, ...proof } = ready.proof ?? {}
+    assert.equal(typeof tookMs, 'number')
+    assert.equal(proof['key'], 'User_Balance')
+    assert.equal(proof['saved'], true)
+    assert.deepEqual([proof['agreedBy'], proof['servers'], proof['quorum']], [3, 3, 2])
+    assert.notEqual(proof['through'], proof['readThrough'])
+  })
+
+  test('its key and its control socket are its owner’s only', () => {
+    for (const [file, mode] of [
+      ['cluster-key', 0o600],
+      ['control.sock', 0o600],
+      ['cluster.json', 0o600],
+      ['S1/server.log', 0o600],
+      ['S1', 0o700],
+    ] as const) {
+      assert.equal(statSync(join(data, file)).mode & 0o777, mode, file)
+    }
+    assert.ok(statSync(join(data, 'control.sock')).isSocket())
+  })
+
+  test('put, get, del and txn, and what get says of a key that is not there', async () => {
+    const put = await skein(['put', 'balance', '-5', ...at])
+    assert.match(put.stdout, /^OK at revision \d+\n$/)
+    assert.deepEqual(await skein(['get', 'balance', ...at]), { code: 0, stdout: 'balance\n-5\n', stderr: '' })
+    const fromInput = await skein(['put', 'letter', ...at], { input: 'two\nlines' })
+    assert.equal(fromInput.code, 0)
+    assert.equal((await skein(['get', 'letter', '--value-only', ...at])).stdout, 'two\nlines\n')
+    const txn = await skein(['txn', ...at], { input: 'value("balance") = "-5"\n\nput balance 7\n\nget balance\n' })
+    assert.equal(txn.stdout, 'SUCCESS\n\nOK\n')
+    const { stdout } = await skein(['get', 'balance', '--json', ...at])
+    assert.equal((JSON.parse(stdout) as { kvs: { value: string }[] }).kvs[0]?.value, '7')
+    assert.equal((await skein(['del', 'letter', ...at])).stdout, '1\n')
+    const nothing = await skein(['get', 'letter', ...at])
+    assert.deepEqual(nothing, { code: 2, stdout: '', stderr: 'skein: there is no key "letter"\n' })
+  })
+
+  test('status is a table for people and an object for programs', async () => {
+    const people = await skein(['status', ...at])
+    assert.equal(people.code, 0)
+    const lines = people.stdout.trimEnd().split('\n')
+    assert.match(lines[0] ?? '', /^SERVER +ADDRESS +ROLE +TERM/)
+    assert.equal(lines.filter((line) => / leader /.test(line)).length, 1)
+    assert.equal(lines.filter((line) => / follower /.test(line)).length, 2)
+    assert.equal(lines.at(-1), `${cluster.ready.leader} leads. 3 of 3 servers are up, 2 are needed: one more may fail.`)
+    assert.ok(!people.stdout.includes('\u001B'))
+    const programs = statusOf(await skein(['status', '--json', ...at]))
+    assert.equal(programs.leader, cluster.ready.leader)
+    assert.ok(
+      programs.members.every((member) => member.up && member.process === 'up' && (member.durableIndex ?? 0) > 0),
+    )
+  })
+
+  test('a second cluster on the same data, or on its ports, is refused with a way out', async () => {
+    const same = await skein(['up', ...at])
+    assert.equal(same.code, 1)
+    assert.match(
+      same.stderr,
+      new RegExp(`is in use by process ${cluster.pid}\n  Stop that process, or choose another --data`),
+    )
+    const ports = await skein(['up', '--servers', '3', '--port', String(port + 2), '--data', join(temporary.path, 'x')])
+    assert.equal(ports.code, 1)
+    assert.match(ports.stderr, new RegExp(`port ${port + 2}, which S1 needs, is taken.*\n.*skein up --port \\d+`))
+  })
+
+  test('a killed server stays down, the others go on, and restart brings it back', async () => {
+    const name = follower()
+    const killed = await skein(['kill', name.toLowerCase(), ...at])
+    assert.match(killed.stdout, new RegExp(`^${name} was killed. Bring it back with: skein restart ${name}`))
+    assert.ok(!isAlive(pidOf(name)))
+    assert.equal((await skein(['put', 'balance', '8', ...at])).code, 0)
+    const status = await skein(['status', ...at])
+    assert.match(status.stdout, new RegExp(`${name} .* down +bring it back: skein restart ${name}`))
+    assert.match(status.stdout, /2 of 3 servers are up, 2 are needed: no further server may fail/)
+    const again = await skein(['kill', name, ...at])
+    assert.equal(again.code, 1)
+    assert.match(again.stderr, new RegExp(`${name} does not run\n  Start it with: skein restart ${name}`))
+    const back = await skein(['restart', name, '--json', ...at])
+    assert.equal(back.code, 0)
+    const { pid, state } = JSON.parse(back.stdout) as { pid: number; state: string }
+    assert.equal(state, 'up')
+    assert.ok(isAlive(pid))
+    const { servers } = cluster.ready
+    const ready: ReadyEvent = {
+      ...cluster.ready,
+      servers: servers.map((server) => (server.name === name ? { ...server, pid } : server)),
+    }
+    cluster = { ...cluster, ready }
+    const address = servers.find((server) => server.name === name)?.address as string
+    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '8\n')
+  })
+
+  test('a paused server delays nobody, says so in the status, and goes on', async () => {
+    const name = follower()
+    assert.equal((await skein(['pause', name, ...at])).code, 0)
+    assert.equal((await skein(['put', 'balance', '9', ...at])).code, 0)
+    const status = await skein(['status', ...at])
+    assert.match(status.stdout, new RegExp(`${name} .* paused +let it go on: skein resume ${name}`))
+    assert.match((await skein(['pause', name, ...at])).stderr, /is paused already/)
+    assert.equal((await skein(['resume', name, ...at])).code, 0)
+    assert.match((await skein(['resume', name, ...at])).stderr, /is not paused/)
+    const address = cluster.ready.servers.find((server) => server.name === name)?.address as string
+    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '9\n')
+  })
+
+  test('a server that nobody knows is told with those there are', async () => {
+    const { code, stderr } = await skein(['kill', 'S9', ...at])
+    assert.equal(code, 1)
+    assert.match(stderr, /there is no server "S9"; there are S1, S2, S3/)
+  })
+
+  test('TERM to one of the servers ends everything', async () => {
+    process.kill(pidOf(follower()), 'SIGTERM')
+    await allEnd()
+    assert.equal((await cluster.ended()).code, 0)
+  })
+
+  test('another number of servers than the data has is refused', async () => {
+    const { code, stderr } = await skein(['up', '--servers', '5', ...at])
+    assert.equal(code, 1)
+    assert.match(stderr, /holds a cluster of 3 servers, not of 5\n {2}Leave out --servers, or choose another directory/)
+  })
+
+  test('a directory with something else in it is left alone', async () => {
+    const other = join(temporary.path, 'other')
+    mkdirSync(other)
+    writeFileSync(join(other, 'holiday.jpg'), '')
+    const { code, stderr } = await skein(['up', '--data', other])
+    assert.equal(code, 1)
+    assert.match(
+      stderr,
+      /is not empty and holds no cluster: it has holiday.jpg\n {2}Choose a new directory with --data/,
+    )
+  })
+
+  test('commands for a cluster that does not run say how to start it', async () => {
+    const kill = await skein(['kill', 'S1', ...at])
+    assert.equal(kill.code, 4)
+    assert.match(kill.stderr, /no cluster runs on .*\n {2}Start one with: skein up --data /)
+    const get = await skein(['get', 'balance', ...at])
+    assert.equal(get.code, 4)
+    assert.match(
+      get.stderr,
+      new RegExp(
+        `no server answers at any of 127.0.0.1:${port} to ${port + 2}: is it running\\?\n  Start one with: skein up --data `,
+      ),
+    )
+    const status = await skein(['status', ...at])
+    assert.equal(status.code, 4)
+    assert.match(status.stdout, /No server answers. Start them with: skein up/)
+  })
+
+  test('a second start finds ports and data again; SIGKILL from outside is told, and repaired by nobody', async () => {
+    cluster = await startCluster([...at, '--welcome'], { detached: true })
+    assert.deepEqual(
+      cluster.ready.servers.map((server) => server.address),
+      [0, 1, 2].map((i) => `127.0.0.1:${port + i}`),
+    )
+    assert.equal(cluster.ready.proof?.['saved'], false)
+    assert.equal(cluster.ready.proof?.['value'], '100')
+    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9\n')
+    const name = follower()
+    process.kill(pidOf(name), 'SIGKILL')
+    const down = JSON.parse(await cluster.line(/"event":"server-down"/)) as Record<string, unknown>
+    assert.deepEqual([down['server'], down['how']], [name, 'it was ended by SIGKILL'])
+    const { members } = statusOf(await skein(['status', '--json', ...at]))
+    assert.equal(members.find((member) => member.name === name)?.process, 'down')
+  })
+
+  test('Ctrl-C, which reaches the whole process group at once, ends everything', async () => {
+    process.kill(-cluster.pid, 'SIGINT')
+    await allEnd()
+    assert.equal((await cluster.ended()).code, 0)
+  })
+
+  test('servers end when their supervisor is killed, a paused one too; and the next start is none the worse', async () => {
+    cluster = await startCluster(at)
+    assert.equal((await skein(['pause', follower(), ...at])).code, 0)
+    process.kill(cluster.pid, 'SIGKILL')
+    await allEnd()
+    cluster = await startCluster(at)
+    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9\n')
+    process.kill(cluster.pid, 'SIGTERM')
+    await allEnd()
+    assert.equal((await cluster.ended()).code, 0)
+  })
+
+  test('for people it prints a line that begins with ready; asked to stop while it starts, it stops', async () => {
+    const plain = startSkein(['up', ...at])
+    const ready = await plain.line(/^ready/)
+    assert.match(ready, /^ready: 3 servers that act as one, S\d leads; 127.0.0.1:/)
+    plain.child.stdout?.destroy()
+    process.kill(plain.pid, 'SIGTERM')
+    assert.equal((await plain.ended()).code, 0)
+
+    const early = startSkein(['up', ...at])
+    await within(
+      new Promise<void>((resolve) => early.child.stderr?.once('data', () => resolve())),
+      () => 'it did not say that it starts',
+    )
+    process.kill(early.pid, 'SIGTERM')
+    assert.equal((await early.ended()).code, 0)
+    assert.doesNotMatch(early.stdout(), /ready/)
+  })
+
+  test('a port that is taken between two servers names the one that needs it', async () => {
+    const blocker = createServer()
+    await new Promise<void>((resolve) => void blocker.listen(port + 1, '127.0.0.1', resolve))
+    const { code, stderr } = await skein(['up', ...at])
+    await new Promise<void>((resolve) => void blocker.close(() => resolve()))
+    assert.equal(code, 1)
+    assert.match(stderr, new RegExp(`port ${port + 1}, which S2 needs, is taken by another program`))
+  })
+})
