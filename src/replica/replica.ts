@@ -65,10 +65,6 @@ function createReplica(
   let scheduled = false
   let closed = false
   let logFull = false
-  /** Readies that the log has not reported durable yet. */
-  let unpersisted = 0
-  /** The newest Ready with nothing to make durable. */
-  let emptyReady = 0
   let timer: { at: number; cancel: () => void } | undefined
   let expiryAt = Number.POSITIVE_INFINITY
 
@@ -171,9 +167,7 @@ function createReplica(
     if (ready.snapshot !== undefined) {
       const meta = ready.snapshot
       // The engine first: a log that begins at an index which the engine lacks could not be recovered.
-      unpersisted++
       applier.restore(receiver.take(meta.index), meta, () => {
-        unpersisted--
         for (const sequence of proposals.sequences()) {
           if (applier.wasApplied(sequence)) proposals.complete(sequence, answerLost())
         }
@@ -197,27 +191,21 @@ function createReplica(
     }
     const nothing = ready.snapshot === undefined && ready.entries.length === 0 && ready.hardState === undefined
     if (nothing && ready.messagesAfterPersist.length === 0) {
-      // Durable by itself, but not before those that came before it: they are reported together.
-      emptyReady = ready.number
-      if (unpersisted === 0) reportPersisted(ready.number, undefined)
+      // A report would say that everything before it is durable as well.
       return
     }
     const last = ready.entries.at(-1) ?? ready.snapshot
-    unpersisted++
     // An empty write still waits its turn behind the batches of earlier Readies.
     log.append(nothing ? [] : [write], () => {
-      unpersisted--
       if (closed) return
       for (const message of ready.messagesAfterPersist) send(message)
-      reportPersisted(unpersisted === 0 ? Math.max(ready.number, emptyReady) : ready.number, last)
+      step({
+        type: 'persisted',
+        ready: ready.number,
+        term: last?.term ?? (0 as Term),
+        index: last?.index ?? (0 as LogIndex),
+      })
     })
-  }
-
-  const reportPersisted = (
-    ready: number,
-    last: { readonly term: Term; readonly index: LogIndex } | undefined,
-  ): void => {
-    step({ type: 'persisted', ready, term: last?.term ?? (0 as Term), index: last?.index ?? (0 as LogIndex) })
   }
 
   const send = (message: RaftMessage): void => {
