@@ -11,8 +11,6 @@ type End = {
   base: number
   last: number
   lastTerm: number
-  /** The call that last made, reset or removed the group. */
-  madeBy: number
 }
 
 export class Ends {
@@ -20,21 +18,11 @@ export class Ends {
 
   constructor(groups: Iterable<GroupLog>) {
     for (const { group, base, lastIndex, lastTerm } of groups)
-      this.ends.set(group, { base: base.index, last: lastIndex, lastTerm, madeBy: 0 })
+      this.ends.set(group, { base: base.index, last: lastIndex, lastTerm })
   }
 
-  has(group: GroupId): boolean {
-    return this.ends.has(group)
-  }
-
-  /** The call that last made the group anew. */
-  madeBy(group: GroupId): number {
-    return this.ends.get(group)?.madeBy ?? 0
-  }
-
-  write({ group, base, entries, hardState }: LogWrite, call: number): void {
-    if (base !== undefined)
-      this.ends.set(group, { base: base.index, last: base.index, lastTerm: base.term, madeBy: call })
+  write({ group, base, entries, hardState }: LogWrite): void {
+    if (base !== undefined) this.ends.set(group, { base: base.index, last: base.index, lastTerm: base.term })
     const end = this.ends.get(group)
     invariant(end !== undefined, 'log-group-known', () => `group ${group} has no base`)
     if (hardState?.vote !== undefined) invariant(hardState.vote > 0n, 'log-vote', () => `vote ${hardState.vote}`)

@@ -97,6 +97,19 @@ test('a compaction asked for before its entries are durable does not overtake th
   assert.ok(group.lastIndex >= asked)
 })
 
+test('on a full disk a compaction does not overtake a rewrite of what it drops', () => {
+  const rig = nearlyFull('overtake a rewrite', 0)
+  const { acknowledged } = fill(rig, 6)
+  rig.log.append([{ group: G1, entries: entries(acknowledged, acknowledged + 3, 2) }], () => {})
+  rig.log.compact(G1, base(acknowledged, 2))
+  rig.rest(1000)
+  rig.machine.disk.capacityBytes = Infinity
+  rig.rest(1000)
+  assert.deepEqual(rig.simulation.findings, [])
+  rig.crash()
+  assert.equal(recoveredOf(rig.open(), G1).base.index, acknowledged)
+})
+
 test('a log on a full disk closes at once; what was held was promised to nobody', () => {
   const rig = nearlyFull('close', 0)
   const { acknowledged } = fill(rig, 6)

@@ -63,6 +63,11 @@ export class Rig {
     return result
   }
 
+  /** Begins to open it, without waiting. */
+  begin(): void {
+    openLog(this.machine.world, this.options, () => {})
+  }
+
   open(world: World = this.machine.world): WriteAheadLog {
     const result = this.tryOpen(world)
     assert.ok(result.ok, result.ok ? '' : result.error.message)
@@ -120,14 +125,28 @@ export class Rig {
 }
 
 export function readAll(rig: Rig, group: GroupId, from: number, through: number, maxBytes = 100): LogEntry[] {
+  return readAllOf(rig.simulation, rig.log, group, from, through, maxBytes)
+}
+
+export function readAllOf(
+  simulation: Simulation,
+  log: WriteAheadLog,
+  group: GroupId,
+  from: number,
+  through: number,
+  maxBytes = 100,
+): LogEntry[] {
   const entries: LogEntry[] = []
   for (let next = from; next <= through; next = (entries.at(-1)?.index ?? 0) + 1) {
-    const read = rig.must<readonly LogEntry[]>((done) =>
-      rig.log.read(group, logIndex(next), logIndex(through), maxBytes, done),
-    )
-    assert.ok(read.length > 0, 'at least one')
-    assert.equal(read[0]?.index, next)
-    entries.push(...read)
+    let read: Result<readonly LogEntry[]> | undefined
+    log.read(group, logIndex(next), logIndex(through), maxBytes, (result) => {
+      read = result
+    })
+    simulation.run({ until: () => read !== undefined, untilMs: simulation.nowMs + 60_000 })
+    assert.ok(read?.ok, read?.ok === false ? read.error.message : 'nothing came')
+    assert.ok(read.value.length > 0, 'at least one')
+    assert.equal(read.value[0]?.index, next)
+    entries.push(...read.value)
   }
   return entries
 }

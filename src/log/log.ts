@@ -46,9 +46,6 @@ export class Log implements WriteAheadLog {
   private queue: Item[] = []
   /** Items of the queue that do not wait for company. */
   private urgent = 0
-  private calls = 0
-  /** Calls of `append` and `removeGroup` that are durable. */
-  private durableCalls = 0
   private busy = false
   private scheduled = false
   private full = false
@@ -81,10 +78,9 @@ export class Log implements WriteAheadLog {
   }
 
   append(writes: readonly LogWrite[], done: () => void): void {
-    this.calls++
     const records: LogRecord[] = []
     for (const write of writes) {
-      this.ends.write(write, this.calls)
+      this.ends.write(write)
       const { group, base, entries, hardState } = write
       if (base !== undefined) records.push({ type: 'base', group, base })
       if (entries !== undefined && entries.length > 0) records.push({ type: 'entries', group, entries })
@@ -94,7 +90,6 @@ export class Log implements WriteAheadLog {
   }
 
   removeGroup(group: GroupId, done: () => void): void {
-    this.calls++
     const isKnown = this.ends.remove(group)
     this.enqueue(isKnown ? [{ type: 'removed', group }] : [], undefined, done)
   }
@@ -196,10 +191,7 @@ export class Log implements WriteAheadLog {
   }
 
   private complete(items: readonly Item[]): void {
-    for (const { compacts, done } of items) {
-      if (compacts === undefined) this.durableCalls++
-      done()
-    }
+    for (const { done } of items) done()
     this.busy = false
     this.trim()
     this.cleaner.step()
@@ -225,13 +217,7 @@ export class Log implements WriteAheadLog {
 
   /** While the disk is full: compactions that can go before all else do, into the reserve, to make space. */
   private compactEarly(then: () => void): void {
-    const early = this.queue.filter(({ records: [record], compacts }) => {
-      if (compacts === undefined || record?.type !== 'compacted') return false
-      const group = this.groups.get(compacts)
-      return (
-        group !== undefined && record.base.index <= group.lastIndex && this.ends.madeBy(compacts) <= this.durableCalls
-      )
-    })
+    const early = this.queue.filter((item, i) => this.mayOvertake(item, this.queue.slice(0, i)))
     if (early.length === 0 || !this.writer.isOpen) return then()
     const records = early.flatMap((item) => item.records)
     const payloadBytes = early.reduce((sum, item) => sum + item.sizeBytes, 0)
@@ -242,6 +228,21 @@ export class Log implements WriteAheadLog {
       }
       then()
     })
+  }
+
+  /** Whether a compaction would mean the same before the items that were asked for earlier. */
+  private mayOvertake({ records: [compaction] }: Item, earlier: readonly Item[]): boolean {
+    if (compaction?.type !== 'compacted') return false
+    const { group, base } = compaction
+    const log = this.groups.get(group)
+    if (log === undefined || base.index > log.lastIndex) return false
+    for (const { records } of earlier) {
+      for (const record of records) {
+        if (record.group !== group || record.type === 'hardState') continue
+        if (record.type !== 'entries' || (record.entries[0]?.index ?? 0) <= base.index) return false
+      }
+    }
+    return true
   }
 
   /** One batch: one write, one fdatasync. */
