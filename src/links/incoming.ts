@@ -40,19 +40,24 @@ export function createIncoming(context: Context, find: (who: Proven) => Acceptin
     let session: ConnectionHandlers | undefined
     let withdraw = (): void => {}
 
-    const settle = (): boolean => {
+    /** The handshake is decided; who is refused counts until the connection has ended. */
+    const decide = (): boolean => {
       if (over) return false
       over = true
-      timer.cancel()
-      unproven.delete(drop)
       withdraw()
       return true
     }
+    const leave = (): void => {
+      timer.cancel()
+      unproven.delete(drop)
+    }
     const drop = (): void => {
-      if (settle()) connection.reset()
+      decide()
+      leave()
+      connection.reset()
     }
     const refuse = (bytes: Uint8Array): void => {
-      if (!settle()) return
+      if (!decide()) return
       connection.write(bytes)
       connection.close()
     }
@@ -66,6 +71,8 @@ export function createIncoming(context: Context, find: (who: Proven) => Acceptin
     const admit = (who: Proven): void => {
       const remote = find(who)?.remote
       if (remote === undefined) return refuseProven('unknown-member', who, undefined)
+      // No stranger any more: a flood does not push it out.
+      unproven.delete(drop)
       withdraw = remote.admission.ask(who.instance, (admitted) => {
         if (over) return
         // Peers may have changed while the instance was persisted.
@@ -73,7 +80,8 @@ export function createIncoming(context: Context, find: (who: Proven) => Acceptin
         if (link === undefined) return refuseProven('unknown-member', who, undefined)
         if (!admitted) return refuseProven('instance', who, remote)
         if (link.consider(who) === 'busy') return refuse(encodeRefusal(party, 'busy'))
-        if (!settle()) return
+        if (!decide()) return
+        leave()
         const { bytes, agreement } = handshake.accept()
         connection.write(bytes)
         session = link.open(connection, who, agreement)
@@ -100,7 +108,7 @@ export function createIncoming(context: Context, find: (who: Proven) => Acceptin
           return
         }
         case 'malformed':
-          world.diagnostics.log('warn', 'peer-not-understood', { address, message: step.message })
+          world.diagnostics.log('info', 'peer-not-understood', { address, message: step.message })
           drop()
           return
         default:
@@ -124,7 +132,8 @@ export function createIncoming(context: Context, find: (who: Proven) => Acceptin
       onDrain: () => session?.onDrain(),
       onClose(reason) {
         if (session !== undefined) return session.onClose(reason)
-        if (!settle()) return
+        leave()
+        if (!decide()) return
         const why = reason ?? failure('connection-lost', `${address} ended the connection`)
         world.diagnostics.log('debug', 'peer-handshake-ended', { address, message: why.message })
       },

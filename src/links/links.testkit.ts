@@ -1,7 +1,7 @@
 /** Members with links in the simulated world, for tests: who they are, what they heard, and what can be done to them. */
 import { type ClusterId, clusterId, type Failure, type MemberId, memberId, text, utf8 } from '../base/index.ts'
 import { createSimulation, type SimProcess, type Simulation, type SimulationOptions } from '../lab/index.ts'
-import type { World } from '../world/index.ts'
+import type { TlsOptions, World } from '../world/index.ts'
 import { createLinks, type Lane, type Links, type LinksOptions, recognisePeer } from './index.ts'
 
 const PORT = 7000
@@ -49,10 +49,11 @@ export function serve(
   address: string,
   accept: ReturnType<typeof createLinks>['accept'],
   done: (address: string) => void = () => {},
+  tls?: TlsOptions,
 ): void {
   world.network.listen(
     address,
-    {},
+    tls === undefined ? {} : { tls },
     (connection) => {
       let handlers: ReturnType<typeof accept> | undefined
       let prefix = new Uint8Array(0)

@@ -6,6 +6,8 @@ import { type Refusal, REFUSAL_CODES, type Grounds } from './handshake-messages.
 
 /** The same refusal of the same peer is told again after so long. */
 const REPEAT_MS = 60_000
+/** Different refusals that are told in that time, per peer and of all strangers together. */
+const MOST_TOLD = 64
 
 const hex = (id: bigint | undefined): string => (id === undefined ? 'unknown' : id.toString(16))
 const range = (of: { readonly lowest?: number; readonly highest?: number }): string =>
@@ -76,19 +78,27 @@ export interface Refusals {
   forget(peer: MemberId): void
 }
 
-/** Tells each refusal once a minute; at most one entry per peer and code. */
+/** Tells each refusal once a minute per peer, or per host of a stranger; strangers' hosts are kept up to a number. */
 export function createRefusals(world: World, tell: (peer: MemberId | undefined, reason: Failure) => void): Refusals {
   const toldMs = new Map<MemberId | undefined, Map<string, number>>()
+
+  const isNews = (peer: MemberId | undefined, key: string, nowMs: number): boolean => {
+    let ofPeer = toldMs.get(peer)
+    if (ofPeer === undefined) toldMs.set(peer, (ofPeer = new Map()))
+    const last = ofPeer.get(key)
+    if (last !== undefined && nowMs - last < REPEAT_MS) return false
+    if (ofPeer.size >= MOST_TOLD) for (const [old, atMs] of ofPeer) if (nowMs - atMs >= REPEAT_MS) ofPeer.delete(old)
+    if (ofPeer.size >= MOST_TOLD) return false
+    ofPeer.set(key, nowMs)
+    return true
+  }
+
   return {
     report(peer, reason) {
-      const now = world.clock.monotonicMs()
-      const key = `${reason.code} ${String(reason.details?.['by'])}`
-      let ofPeer = toldMs.get(peer)
-      if (ofPeer === undefined) toldMs.set(peer, (ofPeer = new Map()))
-      const last = ofPeer.get(key)
-      if (last !== undefined && now - last < REPEAT_MS) return
-      ofPeer.set(key, now)
-      tell(peer, reason)
+      const { address, by } = reason.details ?? {}
+      // Without the port, which every connection has anew.
+      const host = peer === undefined ? String(address).replace(/:\d+$/, '') : ''
+      if (isNews(peer, `${reason.code} ${String(by)} ${host}`, world.clock.monotonicMs())) tell(peer, reason)
     },
     forget: (peer) => void toldMs.delete(peer),
   }
