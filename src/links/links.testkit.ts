@@ -4,7 +4,7 @@ import { createSimulation, type SimProcess, type Simulation, type SimulationOpti
 import type { TlsOptions, World } from '../world/index.ts'
 import { createLinks, type Lane, type Links, type LinksOptions, recognisePeer } from './index.ts'
 
-const PORT = 7000
+export const PORT = 7000
 export const CLUSTER: ClusterId = clusterId(0xc1n)
 export const KEY: Uint8Array = new Uint8Array(32).fill(7)
 
@@ -28,7 +28,15 @@ export interface Member {
   /** Hears each frame before it is noted. */
   onFrame: ((from: MemberId, lane: Lane, frame: Uint8Array) => void) | undefined
   onDrain: ((peer: MemberId, lane: Lane) => void) | undefined
+  /** Hears each session begin and end. */
+  onSession: ((what: 'up' | 'down', peer: MemberId, lane: Lane) => void) | undefined
   options: Overrides
+  /** Where it dials the others, if not where they are. */
+  readonly routes: Map<string, string>
+  /** Stands between its links and its world. */
+  wrap: (world: World) => World
+  /** Tells its links about these members; about all others at its start. */
+  setPeers(peers: readonly Member[]): void
   start(): void
   restart(): void
   send(to: Member, lane: Lane, what: string): 'sent' | 'full' | 'down'
@@ -122,20 +130,29 @@ export function createCluster(
       persistMs: 1,
       onFrame: undefined,
       onDrain: undefined,
+      onSession: undefined,
       options: overrides[name] ?? {},
+      routes: new Map(),
+      wrap: (world) => world,
       get links(): Links {
         throw new Error(`${name} is not started`)
       },
       start() {
-        const { world } = process
+        const world = member.wrap(process.world)
         const { links, accept } = createLinks(world, optionsOf(id, member.instance, member.options), {
           onFrame(from, lane, frame) {
             member.onFrame?.(from, lane, frame)
             member.frames.push({ from: nameOf(from), lane, frame })
             if (frame.length < 50) member.heard.push(`frame ${nameOf(from)} ${lane} ${text(frame)}`)
           },
-          onUp: (peer, lane) => void member.heard.push(`up ${nameOf(peer)} ${lane}`),
-          onDown: (peer, lane) => void member.heard.push(`down ${nameOf(peer)} ${lane}`),
+          onUp(peer, lane) {
+            member.heard.push(`up ${nameOf(peer)} ${lane}`)
+            member.onSession?.('up', peer, lane)
+          },
+          onDown(peer, lane) {
+            member.heard.push(`down ${nameOf(peer)} ${lane}`)
+            member.onSession?.('down', peer, lane)
+          },
           onDrain(peer, lane) {
             member.heard.push(`drain ${nameOf(peer)} ${lane}`)
             member.onDrain?.(peer, lane)
@@ -156,12 +173,16 @@ export function createCluster(
         })
         Object.defineProperty(member, 'links', { value: links, configurable: true })
         serve(world, `${name}:${PORT}`, accept)
-        links.setPeers(
-          members
-            .filter((other) => other !== member)
-            .map((other) => ({ id: other.id, address: `${other.name}:${PORT}`, instance: member.known.get(other.id) })),
-        )
+        member.setPeers(members.filter((other) => other !== member))
       },
+      setPeers: (peers) =>
+        member.links.setPeers(
+          peers.map((other) => ({
+            id: other.id,
+            address: member.routes.get(other.name) ?? `${other.name}:${PORT}`,
+            instance: member.known.get(other.id),
+          })),
+        ),
       restart() {
         process.restart()
         member.start()
