@@ -56,10 +56,12 @@ const field: fc.Arbitrary<Header> = fc.tuple(
 )
 const list = fc
   .tuple(fc.constantFrom(GRPC, GET, RESPONSE, []), fc.array(field, { maxLength: 2 }))
-  .map(([base, more]) => [...base, ...more])
+  .map(([base, more]) => base.concat(more))
 const message = fc
   .tuple(fc.uint8Array({ maxLength: 40 }), fc.integer({ min: -2, max: 2 }), fc.constantFrom(0, 0, 0, 1))
-  .map(([bytes, off, compressed]) => [compressed, ...be32(Math.max(0, bytes.length + off)), ...bytes])
+  .map(([bytes, off, compressed]) =>
+    [compressed as number].concat(be32(Math.max(0, bytes.length + off)), Array.from(bytes)),
+  )
 
 const anyFrame: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(id, list, fc.constantFrom(4, 5, 5, 0, 1)).map(([s, l, f]) => headers(s, l, f)) },
