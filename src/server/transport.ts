@@ -1,6 +1,6 @@
 /**
- * The replicas' way to other members: encodes what they send, one frame per peer for all the Raft messages of a turn,
- * and decodes what arrives. A peer that sends bytes that cannot be understood, or speaks for somebody else, is logged
+ * The replicas' way to other members: encodes what they send, the Raft messages of a turn to one peer together, and
+ * decodes what arrives. A peer that sends bytes that cannot be understood, or speaks for somebody else, is logged
  * and ignored frame by frame: it proved that it has the cluster key, so this is a bug or another version.
  */
 import type { GroupId, MemberId } from '../base/index.ts'
@@ -19,13 +19,42 @@ export interface ServerTransport {
   decode(from: MemberId, frame: Uint8Array): PeerFrame | undefined
 }
 
+/**
+ * From this size of entries on the next Raft message begins a new frame: a leader that catches a follower up may send
+ * many full appends in one turn, which together would be larger than a frame may be and be dropped every time.
+ */
+const FRAME_BYTES = 1_048_576
+
+type GroupMessage = { readonly group: GroupId; readonly message: RaftMessage }
+
+function entryBytes({ message }: GroupMessage): number {
+  if (message.type !== 'append') return 0
+  return message.entries.reduce((sum, { data }) => sum + data.length, 0)
+}
+
+/** The messages in order, cut into frames' worth. */
+function* frames(messages: readonly GroupMessage[]): Generator<readonly GroupMessage[]> {
+  let begin = 0
+  let sizeBytes = 0
+  for (const [at, message] of messages.entries()) {
+    const moreBytes = entryBytes(message)
+    if (sizeBytes > 0 && sizeBytes + moreBytes > FRAME_BYTES) {
+      yield messages.slice(begin, at)
+      begin = at
+      sizeBytes = 0
+    }
+    sizeBytes += moreBytes
+  }
+  yield begin === 0 ? messages : messages.slice(begin)
+}
+
 export function createTransport(world: World, links: () => Links, peers: () => readonly MemberId[]): ServerTransport {
-  let waiting = new Map<MemberId, { group: GroupId; message: RaftMessage }[]>()
+  let waiting = new Map<MemberId, GroupMessage[]>()
 
   const flush = (): void => {
     const now = waiting
     waiting = new Map()
-    for (const [to, messages] of now) send(to, 'control', { type: 'raft', messages })
+    for (const [to, all] of now) for (const messages of frames(all)) send(to, 'control', { type: 'raft', messages })
   }
 
   const send = (to: MemberId, lane: Lane, frame: PeerFrame): 'sent' | 'full' | 'down' =>
