@@ -1,7 +1,11 @@
 /**
  * Compaction in two steps: at once the compacted revision is recorded, so that older revisions cannot be read any more;
- * later what only they could show is removed, in slices, from the revision index upwards. Of the versions at or below
- * the compacted revision, each key keeps its newest, unless that is a deletion.
+ * later what only they could show is removed, in slices. Of the versions below the compacted revision each key keeps its
+ * newest, unless that is a deletion. The changes at the compacted revision itself are kept until the next compaction,
+ * deletions too: who follows changes from there on must see them.
+ *
+ * A pass walks the revision index from where the last one ended, not from the beginning: what an earlier pass kept is
+ * only superseded by a change that this pass meets. So a compaction costs what has changed, not what is stored.
  *
  * The record: compacted (what may not be read below), finished (to where versions were removed), target (to where the
  * pass under way removes), main and sub (how far it is). A pass that was interrupted goes on from there.
@@ -10,18 +14,9 @@
 import type { SpaceId } from '../base/index.ts'
 import { invariant } from '../base/index.ts'
 import type { EngineReader, EngineWriter } from '../engine/index.ts'
-import {
-  metaKey,
-  revisionKey,
-  revisionMain,
-  revisionSub,
-  versionKey,
-  versionMain,
-  versionsAfter,
-  versionsFrom,
-  versionSub,
-} from './keys.ts'
-import { isTombstone } from './versions.ts'
+import { metaKey, newestKey, revisionKey, revisionMain, revisionSub, supersededKey } from './keys.ts'
+import { isTombstone, storedMain, storedSub } from './stored.ts'
+import { supersededAt, visitSuperseded } from './versions.ts'
 
 export type CompactionState = {
   readonly compacted: number
@@ -35,7 +30,7 @@ export type CompactionState = {
 /** etcd's: before the first compaction even revision 0 may be compacted. */
 export const NEVER_COMPACTED = -1
 
-const FORMAT = 1
+const FORMAT = 2
 const NUMBERS = 5
 
 export function readCompaction(reader: EngineReader, space: SpaceId): CompactionState {
@@ -58,7 +53,7 @@ export function writeCompaction(writer: EngineWriter, space: SpaceId, state: Com
   writer.put(metaKey(space), bytes)
 }
 
-/** Looks at up to `maxVersions` versions and removes those that no revision shows; returns the new state, written. */
+/** Looks at up to `maxVersions` changes and removes the versions that they hide; returns the new state, written. */
 export function scrubVersions(
   reader: EngineReader,
   writer: EngineWriter,
@@ -69,14 +64,9 @@ export function scrubVersions(
   if (state.finished >= state.compacted) return state
   const underWay = state.target > state.finished
   const target = underWay ? state.target : state.compacted
-  const from = underWay ? state : { main: 0, sub: 0 }
+  const from = underWay ? state : { main: Math.max(0, state.finished), sub: 0 }
   const batch = readBatch(reader, space, from, target, maxVersions)
-  for (const { main, sub, key } of batch) {
-    if (!isShown(reader, space, key, main, sub, target)) {
-      writer.remove(versionKey(space, key, main, sub))
-      writer.remove(revisionKey(space, main, sub))
-    }
-  }
+  for (const change of batch) scrubChange(reader, writer, space, change, target)
   const last = batch.at(-1)
   const next: CompactionState =
     last === undefined || batch.length < maxVersions
@@ -104,18 +94,32 @@ function readBatch(
   return batch
 }
 
-/** Whether this version is what `revision` shows of its key. */
-function isShown(
+function scrubChange(
   reader: EngineReader,
+  writer: EngineWriter,
   space: SpaceId,
-  key: Uint8Array,
-  main: number,
-  sub: number,
-  revision: number,
-): boolean {
-  const cursor = reader.scan(versionsFrom(space, key, revision), versionsAfter(space, key))
-  const shown =
-    cursor.next() && versionMain(cursor.key) === main && versionSub(cursor.key) === sub && !isTombstone(cursor.value)
-  cursor.close()
-  return shown
+  { main, sub, key }: Written,
+  target: number,
+): void {
+  const record = newestKey(space, key)
+  const newest = reader.get(record)
+  invariant(newest !== undefined, 'change-has-key', () => `${main}.${sub}`)
+  const remove = (version: Uint8Array, ofMain: number, ofSub: number): void => {
+    writer.remove(version)
+    writer.remove(revisionKey(space, ofMain, ofSub))
+  }
+  const isNewest = storedMain(newest) <= target
+  const shown = isNewest ? newest : supersededAt(reader, record, target)
+  invariant(shown !== undefined, 'change-has-version', () => `${main}.${sub}`)
+  if (storedMain(shown) === main && storedSub(shown) === sub) {
+    // What is older of this key and still there is what an earlier pass kept: a version or two.
+    const hidden: (readonly [record: Uint8Array, main: number, sub: number])[] = []
+    visitSuperseded(reader, record, main - 1, (of, stored) => {
+      hidden.push([of, storedMain(stored), storedSub(stored)])
+    })
+    for (const [of, ...revision] of hidden) remove(of, ...revision)
+    if (main !== target && isTombstone(shown)) remove(isNewest ? record : supersededKey(record, main, sub), main, sub)
+  } else if (main !== target) {
+    remove(supersededKey(record, main, sub), main, sub)
+  }
 }

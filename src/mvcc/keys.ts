@@ -6,18 +6,17 @@
  *     meta:     (nothing)                                       -> see compaction.ts
  *     replica:  what the replica keeps beside the keys, its own business
  *     revision: main u64, sub u32                               -> flag u8 (1: deletion), the user's key
- *     version:  escaped key, 0x00 0x01, ~main u64, ~sub u32     -> the KeyValue as encoded for clients, or TOMBSTONE
+ *     version:  escaped key, 0x00 0x01                          -> the key's newest version, see stored.ts
+ *               escaped key, 0x00 0x01, ~main u64, ~sub u32     -> a version that was superseded
  *
- * In a key 0x00 becomes 0x00 0xff, which with the terminator keeps the order of the keys and makes them self-delimiting;
- * inverted revisions put a key's newest version first. Numbers are big-endian.
+ * The newest version has a name that does not depend on its revision, so that a read or write of one key is one lookup.
+ * Behind it lie the older ones, newest first, because revisions are inverted. In a key 0x00 becomes 0x00 0xff, which with
+ * the terminator keeps the order of the keys and makes them self-delimiting. Numbers are big-endian.
  */
 import type { SpaceId } from '../base/index.ts'
 
 /** Of a key after escaping: each zero byte counts twice. What lmdb can hold, less what surrounds the key. */
 export const MAX_KEY_BYTES: number = 1900
-
-/** The value of a version that is a deletion. No KeyValue is one byte long. */
-export const TOMBSTONE: Uint8Array = new Uint8Array([0])
 
 const ROOT = 0x10
 const KIND = { meta: 1, replica: 2, revision: 3, version: 4 } as const
@@ -57,31 +56,46 @@ export function escapedLength(key: Uint8Array): number {
   return length
 }
 
-/** The key of a version's record. The user's key must fit: `escapedLength` at most MAX_KEY_BYTES. */
-export function versionKey(space: SpaceId, key: Uint8Array, main: number, sub: number): Uint8Array {
+/** The record of a key's newest version. The user's key must fit: `escapedLength` at most MAX_KEY_BYTES. */
+export function newestKey(space: SpaceId, key: Uint8Array): Uint8Array {
   const escaped = escapedLength(key)
-  const record = head(space, KIND.version, HEAD_BYTES + escaped + TERMINATOR_BYTES + REVISION_BYTES)
-  const at = writeEscaped(record, key, key.length, escaped)
-  record[at + 1] = TERMINATOR
-  writeInverted(record, at + TERMINATOR_BYTES, main, sub)
+  const record = head(space, KIND.version, HEAD_BYTES + escaped + TERMINATOR_BYTES)
+  record[writeEscaped(record, key, key.length, escaped) + 1] = TERMINATOR
   return record
 }
 
-/** Where the versions of `key` begin that are not newer than `main`; a key that is too long begins where it would sort. */
-export function versionsFrom(space: SpaceId, key: Uint8Array, main: number): Uint8Array {
-  return escapedLength(key) > MAX_KEY_BYTES ? versionsAfter(space, key) : versionKey(space, key, main, 0xffff_ffff)
+/** Of a newest version's record: that of the same key's superseded version. */
+export function supersededKey(newest: Uint8Array, main: number, sub: number): Uint8Array {
+  const record = new Uint8Array(newest.length + REVISION_BYTES)
+  record.set(newest)
+  writeInverted(record, newest.length, main, sub)
+  return record
 }
 
-/** Where all keys at or after `key` begin, at their newest version. */
+/** Of a newest version's record: where the superseded versions begin that are not newer than `main`. */
+export function supersededFrom(newest: Uint8Array, main: number): Uint8Array {
+  return supersededKey(newest, main, 0xffff_ffff)
+}
+
+/** Of a newest version's record: one past all versions of the key. */
+export function versionsAfter(newest: Uint8Array): Uint8Array {
+  const after = newest.slice()
+  after[after.length - 1] = AFTER
+  return after
+}
+
+/** Whether a record that follows a newest version's record is a superseded version of the same key. */
+export function isSuperseded(record: Uint8Array, newest: Uint8Array): boolean {
+  if (record.length !== newest.length + REVISION_BYTES) return false
+  // Neighbours differ near the end of their keys, if at all.
+  for (let i = newest.length - 1; i >= HEAD_BYTES; i--) if (record[i] !== newest[i]) return false
+  return true
+}
+
+/** Where all keys at or after `key` begin. */
 export function versionsStart(space: SpaceId, key: Uint8Array): Uint8Array {
-  return versionsFrom(space, key, Number.MAX_SAFE_INTEGER)
-}
-
-/**
- * One past all versions of `key`. Of a key that is too long as much is used as fits: no stored key lies between that
- * and the whole key.
- */
-export function versionsAfter(space: SpaceId, key: Uint8Array): Uint8Array {
+  if (escapedLength(key) <= MAX_KEY_BYTES) return newestKey(space, key)
+  // Of a key that is too long as much is used as fits: no stored key lies between that and the whole key.
   let length = key.length
   let escaped = escapedLength(key)
   while (escaped > MAX_KEY_BYTES) escaped -= key[--length] === 0 ? 2 : 1
@@ -93,38 +107,6 @@ export function versionsAfter(space: SpaceId, key: Uint8Array): Uint8Array {
 /** One past all versions of the space. */
 export function versionsEnd(space: SpaceId): Uint8Array {
   return head(space, KIND.version + 1, HEAD_BYTES)
-}
-
-/** Of a version's record: the same user's key at `main`, at or after its newest version that is not newer. */
-export function sameKeyFrom(record: Uint8Array, main: number): Uint8Array {
-  const target = record.slice()
-  writeInverted(target, record.length - REVISION_BYTES, main, 0xffff_ffff)
-  return target
-}
-
-/** Of a version's record: one past the last version of its key. */
-export function sameKeyAfter(record: Uint8Array): Uint8Array {
-  const target = record.slice(0, record.length - REVISION_BYTES)
-  target[target.length - 1] = AFTER
-  return target
-}
-
-export function isSameKey(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false
-  // Neighbours differ near the end of their keys, if at all.
-  for (let i = a.length - REVISION_BYTES - 1; i >= HEAD_BYTES; i--) if (a[i] !== b[i]) return false
-  return true
-}
-
-/** Main revision of a version's record. */
-export function versionMain(record: Uint8Array): number {
-  const at = record.length - REVISION_BYTES
-  return (~readU32(record, at) >>> 0) * TWO_32 + (~readU32(record, at + 4) >>> 0)
-}
-
-/** Sub revision of a version's record. */
-export function versionSub(record: Uint8Array): number {
-  return ~readU32(record, record.length - 4) >>> 0
 }
 
 export function revisionKey(space: SpaceId, main: number, sub: number): Uint8Array {

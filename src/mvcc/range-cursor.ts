@@ -9,9 +9,9 @@ import { err, invariant, ok } from '../base/index.ts'
 import type { EngineReader } from '../engine/index.ts'
 import type { RangeRequest } from '../wire/index.ts'
 import type { Interval } from './keys.ts'
-import { createCollector } from './range.ts'
-import { compactedRevision, futureRevision } from './revisions.ts'
-import { versionInterval, visitLive } from './versions.ts'
+import { answerPoint, createCollector } from './range.ts'
+import { revisionCompacted, revisionInFuture } from './revisions.ts'
+import { liveVersion, versionInterval, visitLive } from './versions.ts'
 
 /** How often a read of the latest revision begins again before it fails. */
 const MAX_RESTARTS = 3
@@ -32,13 +32,15 @@ export function openRange(
   store: RevisionView,
   request: RangeRequest,
 ): RangeCursor {
+  // Most reads are of one key: one lookup and nothing to collect.
+  if (request.rangeEnd.length === 0) return new PointCursor(reader, space, store, request)
   let revision = store.revision
   let main = request.revision > 0 ? request.revision : revision
   let interval: Interval | undefined
   let collector = createCollector(request)
   let restarts = 0
   let problem: Failure | undefined
-  if (main > revision) problem = futureRevision(main, revision)
+  if (main > revision) problem = revisionInFuture(main, revision)
   else interval = versionInterval(space, request.key, request.rangeEnd)
 
   const begin = (): void => {
@@ -52,13 +54,13 @@ export function openRange(
       if (problem !== undefined || interval === undefined) return true
       if (main < store.compactedRevision) {
         if (request.revision > 0 || restarts === MAX_RESTARTS) {
-          problem = compactedRevision(main, store.compactedRevision)
+          problem = revisionCompacted(main, store.compactedRevision)
           return true
         }
         restarts++
         begin()
       }
-      const rest = visitLive(reader, interval, main, Math.max(1, maxRecords), (kv) => collector.add(kv))
+      const rest = visitLive(reader, interval, main, Math.max(1, maxRecords), (stored) => collector.add(stored))
       interval = rest === undefined ? undefined : { start: rest, end: interval.end }
       return interval === undefined
     },
@@ -68,5 +70,33 @@ export function openRange(
       const body = collector.finish()
       return body.ok ? ok({ body: body.value, revision }) : body
     },
+  }
+}
+
+class PointCursor implements RangeCursor {
+  readonly #reader: EngineReader
+  readonly #space: SpaceId
+  readonly #store: RevisionView
+  readonly #request: RangeRequest
+
+  constructor(reader: EngineReader, space: SpaceId, store: RevisionView, request: RangeRequest) {
+    this.#reader = reader
+    this.#space = space
+    this.#store = store
+    this.#request = request
+  }
+
+  step(): boolean {
+    return true
+  }
+
+  result(): Result<{ readonly body: Uint8Array; readonly revision: number }> {
+    const { revision, compactedRevision } = this.#store
+    const asked = this.#request.revision
+    if (asked > revision) return err(revisionInFuture(asked, revision))
+    const main = asked > 0 ? asked : revision
+    if (main < compactedRevision) return err(revisionCompacted(main, compactedRevision))
+    const stored = liveVersion(this.#reader, this.#space, this.#request.key, main)
+    return ok({ body: answerPoint(this.#request, stored), revision })
   }
 }

@@ -2,12 +2,12 @@
 import type { Failure } from '../base/index.ts'
 import { failure } from '../base/index.ts'
 
-export function futureRevision(asked: number, current: number): Failure {
+export function revisionInFuture(asked: number, current: number): Failure {
   const text = `revision ${asked} was asked for, the store is at ${current}`
   return failure('future-revision', text, { etcd: 'ErrFutureRev', revision: current })
 }
 
-export function compactedRevision(asked: number, compacted: number): Failure {
+export function revisionCompacted(asked: number, compacted: number): Failure {
   const text = `revision ${asked} was asked for, the store is compacted at ${compacted}`
   return failure('compacted', text, { etcd: 'ErrCompacted', compacted })
 }

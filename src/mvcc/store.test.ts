@@ -109,15 +109,26 @@ test('scrubbing removes superseded versions and deletions, and nothing that can 
   put('gone', '1')
   deleteRange('gone')
   put('a', '3')
-  assert.equal(compact(5), 6)
   const before = engine.pairs.length
+  assert.equal(compact(5), 6)
   assert.ok(store.scrubPending)
   scrub(1)
   assert.equal(store.scrubPending, false)
-  // Of a its first version; of gone both: with their index records six pairs.
-  assert.equal(engine.pairs.length, before - 6)
+  // Of a its first version, of gone the put: with their index records four pairs. The deletion is the change at the
+  // compacted revision itself, and stays until the next compaction.
+  assert.equal(engine.pairs.length, before - 4 + 1)
   assert.deepEqual(shown(range('a', ALL, { revision: 5 })), ['a=2'])
   assert.deepEqual(shown(range('a', ALL)), ['a=3'])
+  const told: string[] = []
+  store.visitChanges(5, 6, (change) => {
+    told.push(`${change.main} ${text(change.key)}`)
+    return true
+  })
+  assert.deepEqual(told, ['5 gone', '6 a'])
+  compact(6)
+  scrub(1)
+  // The last version of a, its index record, and the compaction's own record.
+  assert.equal(engine.pairs.length, 3)
 })
 
 test('a scrub that was interrupted goes on after a restart, and a compaction meanwhile gets its own pass', () => {

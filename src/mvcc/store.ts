@@ -10,10 +10,11 @@ import { readCompaction, scrubVersions, writeCompaction } from './compaction.ts'
 import { revisionKey, revisionMain, revisionSub } from './keys.ts'
 import type { RangeCursor } from './range-cursor.ts'
 import { openRange } from './range-cursor.ts'
-import { compactedRevision, futureRevision } from './revisions.ts'
+import { revisionCompacted, revisionInFuture } from './revisions.ts'
 import type { Leases } from './transaction.ts'
 import { checkLease, runTransaction } from './transaction.ts'
-import { isTombstone, versionAt } from './versions.ts'
+import { encodedKeyValue, isTombstone } from './stored.ts'
+import { versionAt } from './versions.ts'
 import { Write } from './write.ts'
 
 /** A validated request that changes the store. */
@@ -85,8 +86,8 @@ export function openStore(engine: EngineReader, space: SpaceId, options: StoreOp
   }
 
   const compact = (asked: number, writer: EngineWriter): Result<Answered> => {
-    if (asked <= compaction.compacted) return err(compactedRevision(asked, compaction.compacted))
-    if (asked > revision) return err(futureRevision(asked, revision))
+    if (asked <= compaction.compacted) return err(revisionCompacted(asked, compaction.compacted))
+    if (asked > revision) return err(revisionInFuture(asked, revision))
     compaction = { ...compaction, compacted: asked }
     writeCompaction(writer, space, compaction)
     return ok({ body: EMPTY, revision })
@@ -129,9 +130,9 @@ export function openStore(engine: EngineReader, space: SpaceId, options: StoreOp
         const main = revisionMain(cursor.key)
         const sub = revisionSub(cursor.key)
         const key = cursor.value.subarray(1)
-        const value = versionAt(engine, space, key, main, sub)
-        if (value === undefined) continue
-        if (!visit({ main, sub, key, kv: isTombstone(value) ? undefined : value })) break
+        const stored = versionAt(engine, space, key, main, sub)
+        if (stored === undefined) continue
+        if (!visit({ main, sub, key, kv: isTombstone(stored) ? undefined : encodedKeyValue(stored) })) break
       }
       cursor.close()
     },

@@ -9,8 +9,8 @@ import type { Compare, EncodedResponseOp, PutRequest, RangeRequest, RequestOp, T
 import { encodeTxnBody, withHeader } from '../wire/index.ts'
 import { holds, holdsForNothing } from './compare.ts'
 import type { RevisionView } from './range-cursor.ts'
-import { compactedRevision, futureRevision } from './revisions.ts'
-import { storedKeyValue } from './versions.ts'
+import { revisionCompacted, revisionInFuture } from './revisions.ts'
+import { storedKeyValue } from './stored.ts'
 import { keyNotFound } from './write.ts'
 import type { Write } from './write.ts'
 
@@ -57,9 +57,9 @@ function decide(write: Write, request: TxnRequest): Result<Decided> {
 function compareHolds(write: Write, compare: Compare): Result<boolean> {
   let found = false
   let all = true
-  const problem = write.visitEarlier(compare.key, compare.rangeEnd, (kv) => {
+  const problem = write.visitEarlier(compare.key, compare.rangeEnd, (stored) => {
     found = true
-    all = holds(compare, storedKeyValue(kv))
+    all = holds(compare, storedKeyValue(stored))
     return all
   })
   if (problem !== undefined) return err(problem)
@@ -88,9 +88,9 @@ export function checkLease(request: PutRequest, leases: Leases): Failure | undef
 /** As etcd's, which here takes a negative revision for a compacted one. */
 function checkRange(request: RangeRequest, store: RevisionView): Failure | undefined {
   if (request.revision === 0) return undefined
-  if (request.revision > store.revision) return futureRevision(request.revision, store.revision)
+  if (request.revision > store.revision) return revisionInFuture(request.revision, store.revision)
   if (request.revision >= store.compactedRevision) return undefined
-  return compactedRevision(request.revision, store.compactedRevision)
+  return revisionCompacted(request.revision, store.compactedRevision)
 }
 
 function run(write: Write, decided: Decided): Result<Uint8Array> {

@@ -272,12 +272,42 @@ for (const { name, arbitrary, encode, decode, oracle } of CODECS) {
   })
 }
 
+function rangeBody(encoded: readonly Uint8Array[], more: boolean, count: number): Uint8Array {
+  const body = new wire.RangeBody()
+  for (const pair of encoded) body.add(pair, 0, pair.length)
+  return body.finish(more, count)
+}
+
+test('an encoded pair can be taken apart by its layout, and listed without its value', () => {
+  const written = keyValue.filter((pair) => pair.createRevision >= 0 && pair.modRevision >= 0 && pair.version >= 0)
+  fc.assert(
+    fc.property(written, fc.nat({ max: 20 }), fc.nat({ max: 3_000 }), (pair, lead, padding) => {
+      const long = { ...pair, value: concatBytes([pair.value, new Uint8Array(padding)]) }
+      const bytes = wire.encodeKeyValue(long, lead)
+      same(bytes.subarray(lead), wire.encodeKeyValue(long))
+      const layout = wire.layoutOfKeyValue(bytes, lead)
+      same(bytes.slice(layout.keyFrom, layout.keyEnd), long.key)
+      same(bytes.slice(layout.valueFrom, layout.valueEnd), long.value)
+      const { createRevision, modRevision, version } = layout
+      same([createRevision, modRevision, version], [long.createRevision, long.modRevision, long.version])
+      const body = new wire.RangeBody()
+      body.add(bytes, lead, bytes.length, layout.valueFieldFrom, layout.valueEnd)
+      body.add(bytes, lead, bytes.length)
+      same(
+        body.finish(false, 2),
+        wire.encodeRangeResponse({ kvs: [{ ...long, value: EMPTY }, long], more: false, count: 2 }),
+      )
+    }),
+    { numRuns: RUNS },
+  )
+})
+
 test('responses put together from encoded pairs are those that the codec writes', () => {
   const canonical = (response: object): object => ({ ...response, header: undefined })
   fc.assert(
     fc.property(list(keyValue), bool, fc.nat(), header, (kvs, more, count, head) => {
       const encoded = kvs.map((pair) => wire.encodeKeyValue(pair))
-      const range = wire.encodeRangeBody(encoded, more, count)
+      const range = rangeBody(encoded, more, count)
       same(range, wire.encodeRangeResponse({ kvs, more, count }))
       const deletion = wire.encodeDeleteRangeBody(count, encoded)
       same(deletion, wire.encodeDeleteRangeResponse({ deleted: count, prevKvs: kvs }))

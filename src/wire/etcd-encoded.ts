@@ -7,11 +7,8 @@ import { KEY_VALUE, RESPONSE_HEADER } from './etcd-kv.ts'
 import type { KeyValue, ResponseHeader } from './etcd-types.ts'
 import { ProtobufWriter, varintSize, writeVarint } from './protobuf-writer.ts'
 
-const KVS_TAG = 0x12
 const PREV_KV_TAG = 0x12
 const PREV_KVS_TAG = 0x1a
-const MORE_TAG = 0x18
-const COUNT_TAG = 0x20
 const DELETED_TAG = 0x10
 
 /** Bytes of a message field with a body of `length` bytes, where the tag is one byte. */
@@ -41,30 +38,6 @@ export function withHeader(header: ResponseHeader, body: Uint8Array): Uint8Array
   whole.set(field)
   whole.set(body, field.length)
   return whole
-}
-
-/** A RangeResponse without header, from encoded KeyValues. */
-export function encodeRangeBody(kvs: readonly Uint8Array[], more: boolean, count: number): Uint8Array {
-  let size = (more ? 2 : 0) + (count > 0 ? 1 + varintSize(count) : 0)
-  for (const kv of kvs) size += fieldSize(kv.length)
-  if (size === 0) return EMPTY
-  const body = new Uint8Array(size)
-  let at = 0
-  for (const kv of kvs) at = writeField(body, at, KVS_TAG, kv)
-  if (more) {
-    body[at++] = MORE_TAG
-    body[at++] = 1
-  }
-  if (count > 0) {
-    body[at++] = COUNT_TAG
-    writeVarint(body, at, count)
-  }
-  return body
-}
-
-/** Bytes that a pair adds to a range response. */
-export function rangeEntrySize(kv: Uint8Array): number {
-  return fieldSize(kv.length)
 }
 
 /** A PutResponse without header, from the encoded previous KeyValue. */
@@ -115,23 +88,95 @@ export function encodeTxnBody(succeeded: boolean, responses: readonly EncodedRes
   return body
 }
 
-/** A KeyValue in canonical form: fields in order, zeros left out. On the path of every put. */
-export function encodeKeyValue(kv: KeyValue): Uint8Array {
-  if (kv.lease !== 0n || kv.createRevision < 0 || kv.modRevision < 0 || kv.version < 0) return KEY_VALUE.encode(kv)
+/** A KeyValue in canonical form: fields in order, zeros left out; after `lead` bytes of zeros. On the path of every put. */
+export function encodeKeyValue(kv: KeyValue, lead: number = 0): Uint8Array {
+  if (kv.lease !== 0n || kv.createRevision < 0 || kv.modRevision < 0 || kv.version < 0) {
+    const encoded = KEY_VALUE.encode(kv)
+    if (lead === 0) return encoded
+    const led = new Uint8Array(lead + encoded.length)
+    led.set(encoded, lead)
+    return led
+  }
   const { key, value } = kv
   const size =
+    lead +
     (key.length > 0 ? fieldSize(key.length) : 0) +
     numberSize(kv.createRevision) +
     numberSize(kv.modRevision) +
     numberSize(kv.version) +
     (value.length > 0 ? fieldSize(value.length) : 0)
   const bytes = new Uint8Array(size)
-  let at = key.length > 0 ? writeField(bytes, 0, 0x0a, key) : 0
-  at = writeNumber(bytes, at, 0x10, kv.createRevision)
-  at = writeNumber(bytes, at, 0x18, kv.modRevision)
-  at = writeNumber(bytes, at, 0x20, kv.version)
-  if (value.length > 0) writeField(bytes, at, 0x2a, value)
+  let at = key.length > 0 ? writeField(bytes, lead, KEY_TAG, key) : lead
+  at = writeNumber(bytes, at, CREATE_TAG, kv.createRevision)
+  at = writeNumber(bytes, at, MOD_TAG, kv.modRevision)
+  at = writeNumber(bytes, at, VERSION_TAG, kv.version)
+  if (value.length > 0) writeField(bytes, at, VALUE_TAG, value)
   return bytes
+}
+
+const KEY_TAG = 0x0a
+const CREATE_TAG = 0x10
+const MOD_TAG = 0x18
+const VERSION_TAG = 0x20
+const VALUE_TAG = 0x2a
+
+/** Where the parts of an encoded KeyValue are, and its numbers, without making them objects. */
+export type KeyValueLayout = {
+  readonly keyFrom: number
+  readonly keyEnd: number
+  readonly createRevision: number
+  readonly modRevision: number
+  readonly version: number
+  /** The whole field, with tag and length; empty where there is no value. */
+  readonly valueFieldFrom: number
+  readonly valueFrom: number
+  readonly valueEnd: number
+}
+
+/** Reads what `encodeKeyValue` wrote, from `from` on. Only for bytes of our own making: they are not checked. */
+export function layoutOfKeyValue(bytes: Uint8Array, from: number): KeyValueLayout {
+  let at = from
+  let keyFrom = from
+  let createRevision = 0
+  let modRevision = 0
+  let version = 0
+  if (bytes[at] === KEY_TAG) {
+    const length = varintAt(bytes, at + 1)
+    keyFrom = at + 1 + varintSize(length)
+    at = keyFrom + length
+  }
+  const keyEnd = at
+  if (bytes[at] === CREATE_TAG) {
+    createRevision = varintAt(bytes, at + 1)
+    at += 1 + varintSize(createRevision)
+  }
+  if (bytes[at] === MOD_TAG) {
+    modRevision = varintAt(bytes, at + 1)
+    at += 1 + varintSize(modRevision)
+  }
+  if (bytes[at] === VERSION_TAG) {
+    version = varintAt(bytes, at + 1)
+    at += 1 + varintSize(version)
+  }
+  const valueFieldFrom = at
+  let valueFrom = at
+  if (bytes[at] === VALUE_TAG) {
+    const length = varintAt(bytes, at + 1)
+    valueFrom = at + 1 + varintSize(length)
+    at = valueFrom + length
+  }
+  return { keyFrom, keyEnd, createRevision, modRevision, version, valueFieldFrom, valueFrom, valueEnd: at }
+}
+
+function varintAt(bytes: Uint8Array, from: number): number {
+  let value = 0
+  let scale = 1
+  for (let at = from; ; at++) {
+    const byte = bytes[at] as number
+    value += (byte & 0x7f) * scale
+    if (byte < 0x80) return value
+    scale *= 0x80
+  }
 }
 
 function numberSize(value: number): number {

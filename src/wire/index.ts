@@ -66,17 +66,17 @@ export {
   encodeTxnRequest,
   encodeTxnResponse,
 } from './etcd-codec.ts'
-export type { EncodedResponseOp, ResponseKind } from './etcd-encoded.ts'
+export type { EncodedResponseOp, KeyValueLayout, ResponseKind } from './etcd-encoded.ts'
 export {
   encodeDeleteRangeBody,
   encodeHeaderField,
   encodeKeyValue,
   encodePutBody,
-  encodeRangeBody,
   encodeTxnBody,
-  rangeEntrySize,
+  layoutOfKeyValue,
   withHeader,
 } from './etcd-encoded.ts'
+export { RangeBody } from './range-body.ts'
 export type { EtcdError } from './etcd-errors.ts'
 export { ETCD_ERRORS } from './etcd-errors.ts'
 export type {
