@@ -130,22 +130,32 @@ const wide: fc.Arbitrary<TxnRequest> = fc
     return { compare: [], success: [{ type: 'txn', txn: { compare: [], success: many, failure: [] } }], failure: [] }
   })
 
-const txn: fc.Arbitrary<TxnRequest> = fc
-  .oneof({ weight: 40, arbitrary: transactions(2) }, { weight: 1, arbitrary: wide })
-  .map(tamed)
+export const rangeRead: fc.Arbitrary<Operation & { readonly type: 'range' }> = range.map((request) => ({
+  type: 'range' as const,
+  request,
+}))
 
-export const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 8, arbitrary: put.map((request) => ({ type: 'put' as const, request })) },
-  { weight: 8, arbitrary: range.map((request) => ({ type: 'range' as const, request })) },
-  { weight: 3, arbitrary: deleteRange.map((request) => ({ type: 'deleteRange' as const, request })) },
-  { weight: 8, arbitrary: txn.map((request) => ({ type: 'txn' as const, request })) },
-  {
-    weight: 1,
-    arbitrary: fc
-      .record({ revision: maybeRevision, physical: rarely })
-      .map((request) => ({ type: 'compact' as const, request })),
-  },
-)
+const anyTxn = fc.oneof({ weight: 40, arbitrary: transactions(2) }, { weight: 1, arbitrary: wide })
+
+const operations = (txn: fc.Arbitrary<TxnRequest>): fc.Arbitrary<Operation> =>
+  fc.oneof(
+    { weight: 8, arbitrary: put.map((request) => ({ type: 'put' as const, request })) },
+    { weight: 8, arbitrary: rangeRead },
+    { weight: 3, arbitrary: deleteRange.map((request) => ({ type: 'deleteRange' as const, request })) },
+    { weight: 8, arbitrary: txn.map((request) => ({ type: 'txn' as const, request })) },
+    {
+      weight: 2,
+      arbitrary: fc
+        .record({ revision: fc.oneof({ weight: 6, arbitrary: drawnRevision }, fc.constant(0)), physical: rarely })
+        .map((request) => ({ type: 'compact' as const, request })),
+    },
+  )
+
+/** Any request that the store can be asked. */
+export const operation: fc.Arbitrary<Operation> = operations(anyTxn)
+
+/** Any request that etcd survives. */
+export const etcdOperation: fc.Arbitrary<Operation> = operations(anyTxn.map(tamed))
 
 /**
  * Without what makes etcd panic: a transaction that deletes a key, unseen by its check for overlaps (without upper

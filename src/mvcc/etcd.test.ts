@@ -17,7 +17,7 @@ import type { Plain } from '../../test/etcd-proto.ts'
 import type { EtcdServer, Refusal } from '../../test/etcd-server.testkit.ts'
 import { etcdVersion, startEtcdServer } from '../../test/etcd-server.testkit.ts'
 import type { Operation } from '../../test/mvcc-operations.testkit.ts'
-import { KNOWN_LEASE, operation, placed } from '../../test/mvcc-operations.testkit.ts'
+import { etcdOperation, KNOWN_LEASE, placed } from '../../test/mvcc-operations.testkit.ts'
 import { deleteRequest, execute } from '../../test/mvcc-requests.ts'
 import { createSortedEngine } from '../../test/sorted-engine.ts'
 import {
@@ -128,7 +128,7 @@ async function sequence(operations: readonly Operation[], scrubEach: number): Pr
 
 test('random requests: every answer as etcd gives it', { skip }, async (t) => {
   const property = fc.asyncProperty(
-    fc.array(operation, { minLength: 1, maxLength: MAX_OPERATIONS, size: 'max' }),
+    fc.array(etcdOperation, { minLength: 1, maxLength: MAX_OPERATIONS, size: 'max' }),
     fc.integer({ min: 0, max: 5 }),
     sequence,
   )
