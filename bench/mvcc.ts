@@ -150,9 +150,22 @@ function read(store: MvccStore, request: RangeRequest): { readonly body: Uint8Ar
   return { body: result.value.body, longestMs }
 }
 
+/** Resident memory that is not a view of a file: LMDB maps its file, whose pages the system lends and takes back. */
+function ownBytes(): number | undefined {
+  try {
+    const line = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))
+    return line === null ? undefined : Number(line[1]) * 1024
+  } catch {
+    return undefined
+  }
+}
+
 function memory(): string {
-  const { heapUsed, rss } = process.memoryUsage()
-  return `heap ${(heapUsed / MEBIBYTE).toFixed(0)} MiB, resident ${(rss / MEBIBYTE).toFixed(0)} MiB`
+  const { heapUsed, external, rss } = process.memoryUsage()
+  const mib = (bytes: number): string => (bytes / MEBIBYTE).toFixed(0)
+  const own = ownBytes()
+  const owned = own === undefined ? '' : `, of them own ${mib(own)} MiB, the rest pages of the file`
+  return `heap ${mib(heapUsed)} MiB, buffers ${mib(external)} MiB, resident ${mib(rss)} MiB${owned}`
 }
 
 export async function benchMvcc(keys: number): Promise<void> {
