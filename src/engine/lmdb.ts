@@ -40,6 +40,8 @@ type Untyped = {
 }
 type Info = { readonly env: { info(): { readonly lastPageNumber: number } } }
 
+type UnderWay = { readonly done: (result: Result<void>) => void; result: Result<void> | undefined }
+
 type Databases = { readonly root: RootDatabase<Uint8Array, Uint8Array>; readonly chain: Data; readonly slots: Data[] }
 
 /** Makes the file where there is none. Failures: engine-damaged, data-newer, and the disk's. */
@@ -91,6 +93,9 @@ function openDatabases(path: string, isNew: boolean): Databases {
     pageSize: PAGE_BYTES,
     permissionsMode: 0o600,
     compression: false,
+    // With it the library wraps a turn's writes in a batch of its own, whose promise nobody hears: rejected, it would end
+    // the process.
+    eventTurnBatching: false,
     overlappingSync: false,
     // A new file is in nobody's hands yet: what is durable of it is a copy.
     noSync: isNew,
@@ -144,7 +149,7 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
   /** The number that the last durable commit wrote, and the last one under way. */
   let durable = chain.getEntry(CHAIN_KEY)?.version ?? 0
   let issued = durable
-  let underWay = 0
+  const underWay: UnderWay[] = []
   /** Of a commit after which others are still under way. */
   let broken: Failure | undefined
   invariant(durable >= CHAIN_START, 'lmdb-chain', String(durable))
@@ -158,17 +163,23 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
     clear: (slot) => void data(slot).clearAsync(),
   }
 
-  const settle = (result: Result<void>, done: (result: Result<void>) => void): void => {
-    underWay--
-    if (result.ok) {
-      invariant(broken === undefined, 'lmdb-chain-holds')
-      durable++
-    } else broken ??= result.error
-    if (underWay === 0) {
-      issued = durable
-      broken = undefined
+  /** Calls back in the order given: the library's promises may end in another, where some fail. */
+  const settle = (commit: UnderWay, result: Result<void>): void => {
+    commit.result = result
+    while (underWay[0]?.result !== undefined) {
+      const first = underWay.shift() as UnderWay
+      const ended = first.result as Result<void>
+      if (ended.ok) {
+        invariant(broken === undefined, 'lmdb-chain-holds')
+        durable++
+      } else broken ??= ended.error
+      const told: Result<void> = broken === undefined ? ok() : err(broken)
+      if (underWay.length === 0) {
+        issued = durable
+        broken = undefined
+      }
+      first.done(told)
     }
-    done(result)
   }
 
   return {
@@ -200,16 +211,17 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
     commit(write, done) {
       invariant(broken === undefined, 'lmdb-commit-after-failure')
       const after = issued++
-      underWay++
+      const commit: UnderWay = { done, result: undefined }
+      underWay.push(commit)
+      const settled = (result: Result<void>): void => world.endOfTurn(() => settle(commit, result))
       chain
         .ifVersion(CHAIN_KEY, after, () => {
           write(transaction)
           void chain.put(CHAIN_KEY, CHAIN_KEY, after + 1)
         })
-        .then((isDone) => (isDone ? undefined : Promise.reject(new Error('the commit before it failed'))))
         .then(
-          () => world.endOfTurn(() => settle(ok(), done)),
-          (error: unknown) => causeOf(error, (why) => world.endOfTurn(() => settle(err(broken ?? problem(why)), done))),
+          (isDone) => settled(isDone ? ok() : err(problem('the commit before it failed'))),
+          (error: unknown) => causeOf(error, (cause) => settled(err(problem(cause)))),
         )
     },
     sizeBytes: () => ((root as unknown as Info).env.info().lastPageNumber + 1) * PAGE_BYTES,
