@@ -11,7 +11,7 @@ import { openNodeWorld } from '../world/node/index.ts'
 import type { Endpoints } from './endpoints.ts'
 import { brief, DATA_OPTION, findEndpoints } from './endpoints.ts'
 import { refuse, usage } from './exit.ts'
-import { commandName, quote } from './name.ts'
+import { commandLine } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { option } from './options.ts'
 
@@ -114,15 +114,13 @@ async function firstToAnswer(client: Client, addresses: readonly string[]): Prom
 
 function nobodyAnswers(endpoints: Endpoints, error: SkeinError): never {
   const { addresses, from, directory } = endpoints
-  const skein = commandName()
   const where = addresses.length === 1 ? `at ${addresses[0]}` : `at any of ${brief(addresses)}`
   const reason = /E[A-Z]{3,}/.exec(error.message)?.[0]
   const why = reason === undefined || reason === 'ECONNREFUSED' ? '' : ` (${error.message})`
-  const data = directory === undefined || directory === './skein-data' ? '' : ` --data ${quote(directory)}`
   const hint =
     from === 'option' || from === 'environment'
-      ? `Start it there, or name other servers with --endpoints HOST:PORT,… ; a cluster on this machine: ${skein} up`
-      : `Start one with: ${skein} up${data}`
+      ? `Start it there, or name other servers with --endpoints HOST:PORT,… ; a cluster on this machine: ${commandLine('up')}`
+      : `Start one with: ${commandLine('up', directory)}`
   return refuse('unreachable', `no server answers ${where}: is it running?${why}`, hint)
 }
 

@@ -11,7 +11,6 @@ import type { Done, World } from '../world/index.ts'
 import { refuse } from './exit.ts'
 import { quote } from './name.ts'
 
-export const DEFAULT_DATA = './skein-data'
 export const DEFAULT_PORT = 7701
 export const DEFAULT_SERVERS = 5
 export const MAX_SERVERS = 15

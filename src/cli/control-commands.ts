@@ -1,12 +1,11 @@
 /** `skein kill | pause | resume | restart`: what happens to one server of the cluster that `skein up` runs here. */
 import { leaderAmong, askAll } from './agreement.ts'
 import { withWorld } from './client-session.ts'
-import { DEFAULT_DATA } from './cluster-directory.ts'
 import type { ControlAnswer, ControlCommand } from './control.ts'
 import { askControl } from './control.ts'
 import { DATA_OPTION } from './endpoints.ts'
 import { EXIT, refuse, usage } from './exit.ts'
-import { commandName, quote } from './name.ts'
+import { commandLine, DEFAULT_DATA } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import type { Output } from './output.ts'
 import type { ServerView } from './supervisor.ts'
@@ -41,8 +40,7 @@ async function nameOfLeader(servers: readonly ServerView[]): Promise<string> {
 }
 
 function told(command: Exclude<ControlCommand, 'list'>, server: ServerView, directory: string): string {
-  const data = directory === DEFAULT_DATA ? '' : ` --data ${quote(directory)}`
-  const then = (next: string): string => `${commandName()} ${next} ${server.name}${data}`
+  const then = (next: string): string => commandLine(`${next} ${server.name}`, directory)
   switch (command) {
     case 'kill':
       return `${server.name} was killed. Bring it back with: ${then('restart')}`

@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path'
 import type { FailureCode } from '../base/index.ts'
 import { failure, FAILURES, SkeinError } from '../base/index.ts'
 import { refuse } from './exit.ts'
-import { commandName, quote } from './name.ts'
+import { commandLine } from './name.ts'
 import type { ServerView } from './supervisor.ts'
 
 export type ControlCommand = 'kill' | 'pause' | 'resume' | 'restart' | 'list'
@@ -89,8 +89,11 @@ export async function askControl(directory: string, request: ControlRequest): Pr
         )
       }
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ENOTDIR') {
-        const data = directory === './skein-data' ? '' : ` --data ${quote(directory)}`
-        return refuse('unreachable', `no cluster runs on ${directory}`, `Start one with: ${commandName()} up${data}`)
+        return refuse(
+          'unreachable',
+          `no cluster runs on ${directory}`,
+          `Start one with: ${commandLine('up', directory)}`,
+        )
       }
       return refuse('connection-lost', `the supervisor of ${directory} gave no answer: ${error.message}`)
     },

@@ -1,7 +1,8 @@
 /** Which servers a command asks: --endpoints, else SKEIN_ENDPOINTS, else the cluster of --data, else the default ports. */
 import { join } from 'node:path'
-import { addressesOf, DEFAULT_DATA, DEFAULT_PORT, DEFAULT_SERVERS, readClusterFile } from './cluster-directory.ts'
+import { addressesOf, DEFAULT_PORT, DEFAULT_SERVERS, readClusterFile } from './cluster-directory.ts'
 import { usage } from './exit.ts'
+import { DEFAULT_DATA } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { option } from './options.ts'
 

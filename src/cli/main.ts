@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// The `skein` command's process: its words in, its exit code out.
+// The `skein` command's process: its words in, its exit code out, once all that it said is delivered.
 import { runCommandLine } from './index.ts'
-import { ignoreClosedPipes } from './output.ts'
+import { flushed, ignoreClosedPipes } from './output.ts'
 
 ignoreClosedPipes()
 const code = await runCommandLine(process.argv.slice(2))
+await flushed()
 process.exit(code)

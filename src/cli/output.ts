@@ -2,6 +2,7 @@
  * Results go to stdout, progress to stderr; colours only where a person looks. A reader that goes away (`| head`) is no
  * error.
  */
+import { EXIT } from './exit.ts'
 
 export type Output = {
   readonly json: boolean
@@ -41,7 +42,19 @@ export function toJson(value: unknown): string {
 export function ignoreClosedPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
+      if (error.code === 'EPIPE' || error.code === 'EIO') return
+      // A full disk, for instance: what was asked for was not delivered.
+      if (stream === process.stdout) process.stderr.write(`skein: the output could not be written: ${error.message}\n`)
+      process.exit(EXIT.refused)
+    })
+  }
+}
+
+/** Resolves when everything is written, or cannot be. */
+export async function flushed(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) {
+    await new Promise<void>((resolve) => {
+      stream.write('', () => resolve())
     })
   }
 }

@@ -11,7 +11,7 @@ import type { Diagnostics, LogLevel } from '../world/index.ts'
 import { fileDiagnostics, openNodeWorld } from '../world/node/index.ts'
 import { readOptionFile } from './client-session.ts'
 import { EXIT, refuse, usage } from './exit.ts'
-import { commandName, quote } from './name.ts'
+import { commandLine, quote } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { flag, option } from './options.ts'
 import type { Output } from './output.ts'
@@ -200,6 +200,6 @@ export function readClusterKey(path: string): Uint8Array {
   return refuse(
     'invalid-request',
     `${path} must hold 64 hex digits, the cluster’s key`,
-    `Make one with: ${commandName()} keygen ${quote(path)} ; and copy it to every server`,
+    `Make one with: ${commandLine(`keygen ${quote(path)}`)} ; and copy it to every server`,
   )
 }

@@ -6,7 +6,7 @@ import { leaderAmong, majorityOf } from './agreement.ts'
 import type { Connect, Session } from './client-session.ts'
 import { askControl } from './control.ts'
 import { EXIT } from './exit.ts'
-import { commandName } from './name.ts'
+import { commandLine } from './name.ts'
 import type { Output, Style } from './output.ts'
 import { paint } from './output.ts'
 import type { ServerState } from './supervisor.ts'
@@ -41,7 +41,7 @@ export async function showStatus({ connect, options, endpoints }: Session, outpu
   )
   const leader = leaderAmong(asked.map((server) => server.status))
   if (output.json) output.object(plain(asked, leader))
-  else for (const line of render(asked, leader, output)) output.print(line)
+  else for (const line of render(asked, leader, output, endpoints.directory)) output.print(line)
   return leader === undefined ? EXIT.unreachable : EXIT.ok
 }
 
@@ -129,7 +129,12 @@ const COLUMNS: readonly Column[] = [
   { title: 'ANSWERS IN', right: true, leaveOut: 3 },
 ]
 
-export function render(asked: readonly Asked[], leader: number | undefined, output: Output): string[] {
+export function render(
+  asked: readonly Asked[],
+  leader: number | undefined,
+  output: Output,
+  directory: string | undefined,
+): string[] {
   const up = asked.filter((server) => server.status !== undefined).length
   const majority = majorityOf(asked.length)
   const style: Style = leader === undefined ? 'red' : up === asked.length ? 'green' : 'yellow'
@@ -137,18 +142,22 @@ export function render(asked: readonly Asked[], leader: number | undefined, outp
     ...table(
       output,
       COLUMNS,
-      asked.map((server, i) => rowOf(server, i === leader)),
+      asked.map((server, i) => rowOf(server, i === leader, directory)),
     ),
     '',
-    paint(output, style, summary(asked.length, up, majority, leader === undefined ? undefined : asked[leader]?.name)),
+    paint(
+      output,
+      style,
+      summary(asked.length, up, majority, leader === undefined ? undefined : asked[leader]?.name, directory),
+    ),
   ]
 }
 
-function rowOf(server: Asked, leads: boolean): Row {
+function rowOf(server: Asked, leads: boolean, directory: string | undefined): Row {
   const { name, address, status, process, problem } = server
   const who: Cell[] = [leads ? { text: name, style: 'bold' } : { text: name }, { text: address }]
   if (status === undefined) {
-    const [role, remark] = absence(name, process, problem)
+    const [role, remark] = absence(name, process, problem, directory)
     return { cells: [...who, { text: role, style: role === 'paused' ? 'yellow' : 'red' }], remark: { text: remark } }
   }
   const role: Cell = leads
@@ -171,12 +180,13 @@ function absence(
   name: string,
   process: ServerState | undefined,
   problem: string | undefined,
+  directory: string | undefined,
 ): readonly [role: string, remark: string] {
   switch (process) {
     case 'paused':
-      return ['paused', `let it go on: ${commandName()} resume ${name}`]
+      return ['paused', `let it go on: ${commandLine(`resume ${name}`, directory)}`]
     case 'down':
-      return ['down', `bring it back: ${commandName()} restart ${name}`]
+      return ['down', `bring it back: ${commandLine(`restart ${name}`, directory)}`]
     case 'starting':
     case 'stopping':
       return [process, '']
@@ -188,8 +198,14 @@ function absence(
   }
 }
 
-export function summary(servers: number, up: number, majority: number, leader: string | undefined): string {
-  if (up === 0) return `No server answers. Start them with: ${commandName()} up`
+export function summary(
+  servers: number,
+  up: number,
+  majority: number,
+  leader: string | undefined,
+  directory?: string,
+): string {
+  if (up === 0) return `No server answers. Start them with: ${commandLine('up', directory)}`
   if (leader === undefined) {
     const lacking = majority - up
     return lacking > 0

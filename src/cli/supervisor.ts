@@ -10,7 +10,7 @@ import { failure, SkeinError } from '../base/index.ts'
 import type { Child, ChildEnd } from './child.ts'
 import { startChild } from './child.ts'
 import { refuse } from './exit.ts'
-import { commandName } from './name.ts'
+import { commandLine } from './name.ts'
 
 export type ServerState = 'down' | 'starting' | 'up' | 'paused' | 'stopping'
 export type ServerView = {
@@ -184,7 +184,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const needsProcess = (slot: Slot): Child =>
     slot.child ??
-    refuse('invalid-request', `${slot.name} does not run`, `Start it with: ${commandName()} restart ${slot.name}`)
+    refuse(
+      'invalid-request',
+      `${slot.name} does not run`,
+      `Start it with: ${commandLine(`restart ${slot.name}`, options.directory)}`,
+    )
 
   return {
     get servers() {

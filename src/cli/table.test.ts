@@ -75,7 +75,7 @@ test('the status of a cluster with one leader, one without, one paused, one down
     asked('S4', { process: 'down', problem: 'nothing listens there' }),
     asked('S5', { problem: 'nothing listens there' }),
   ]
-  assert.deepEqual(render(servers, 0, output()), [
+  assert.deepEqual(render(servers, 0, output(), undefined), [
     'SERVER  ADDRESS         ROLE       TERM  DURABLE  APPLIED  REVISION    SIZE  ANSWERS IN',
     'S1      127.0.0.1:7701  leader        3       12       12         7  20 KiB      0.8 ms',
     'S2      127.0.0.1:7702  no leader     3       12       11            20 KiB      0.8 ms',

@@ -8,18 +8,11 @@ import { fileURLToPath } from 'node:url'
 import { waitForLeader } from './agreement.ts'
 import { withWorld } from './client-session.ts'
 import type { ClusterDirectory } from './cluster-directory.ts'
-import {
-  DEFAULT_DATA,
-  DEFAULT_PORT,
-  MAX_SERVERS,
-  openClusterDirectory,
-  serverAddress,
-  serverName,
-} from './cluster-directory.ts'
+import { DEFAULT_PORT, MAX_SERVERS, openClusterDirectory, serverAddress, serverName } from './cluster-directory.ts'
 import type { Control, ControlAnswer, ControlRequest } from './control.ts'
 import { openControl } from './control.ts'
 import { EXIT, refuse, usage } from './exit.ts'
-import { commandName } from './name.ts'
+import { commandLine, DEFAULT_DATA } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { flag, option } from './options.ts'
 import type { Output } from './output.ts'
@@ -68,7 +61,7 @@ export async function up(parsed: Parsed, output: Output): Promise<number> {
   let control: Control | undefined
   try {
     cluster = await openClusterDirectory(world, directory, { servers, port })
-    await refuseTakenPorts(cluster)
+    await refuseTakenPorts(cluster, directory)
     const running = createSupervisor({
       script: SCRIPT,
       servers: Array.from({ length: cluster.servers }, (_, i) => ({
@@ -82,7 +75,9 @@ export async function up(parsed: Parsed, output: Output): Promise<number> {
       onDown(name, how) {
         if (output.json) output.object({ event: 'server-down', server: name, how })
         else
-          output.progress(`${name} is down: ${how}. The others go on; start it with: ${commandName()} restart ${name}`)
+          output.progress(
+            `${name} is down: ${how}. The others go on; start it with: ${commandLine(`restart ${name}`, directory)}`,
+          )
       },
       onStopAsked: (name) => signals.ask(`${name} was asked to stop`),
       onLine: (line) => output.progress(line),
@@ -92,8 +87,8 @@ export async function up(parsed: Parsed, output: Output): Promise<number> {
     const verb = cluster.found ? 'starting again' : 'starting'
     output.progress(`skein: ${verb} ${cluster.servers} servers on ${directory}`)
     const isReady = running.startAll().then(() => announce(running, directory, parsed, output, signals.asked))
-    const why = await Promise.race([signals.asked, isReady.then(() => signals.asked)])
-    output.progress(`skein: stopping (${why})`)
+    await Promise.race([signals.asked, isReady.then(() => signals.asked)])
+    output.progress('skein: stopping')
     // A start or an announcement that the stop has cut off is not an error.
     isReady.catch(() => undefined)
     return EXIT.ok
@@ -142,13 +137,12 @@ async function announce(
       return
     }
     output.print(`ready: ${count}, ${leads} leads`)
-    for (const line of welcome(output, servers, leader, proof, directory, directory === DEFAULT_DATA))
-      output.print(line)
+    for (const line of welcome(output, servers, leader, proof, directory)) output.print(line)
   })
 }
 
 /** Before anything starts: five servers that cannot listen would tell it less clearly. */
-async function refuseTakenPorts(cluster: ClusterDirectory): Promise<void> {
+async function refuseTakenPorts(cluster: ClusterDirectory, directory: string): Promise<void> {
   for (let i = 0; i < cluster.servers; i++) {
     const port = cluster.port + i
     const problem = await new Promise<NodeJS.ErrnoException | undefined>((told) => {
@@ -161,7 +155,7 @@ async function refuseTakenPorts(cluster: ClusterDirectory): Promise<void> {
       refuse(
         'address-in-use',
         `port ${port}, which ${serverName(i)} needs, is taken by another program`,
-        `Stop that program, or use other ports: ${commandName()} up --port ${other}`,
+        `Stop that program, or use other ports: ${commandLine(`up --port ${other}`, directory)}`,
       )
     }
     if (problem !== undefined) refuse('permission-denied', `port ${port} cannot be listened on: ${problem.message}`)

@@ -3,7 +3,7 @@ import { text, utf8 } from '../base/index.ts'
 import type { Client, ClientOptions } from '../client/index.ts'
 import { countAgreed, majorityOf } from './agreement.ts'
 import { refuse } from './exit.ts'
-import { commandName, quote } from './name.ts'
+import { commandLine } from './name.ts'
 import type { Output } from './output.ts'
 import { paint } from './output.ts'
 import type { ServerView } from './supervisor.ts'
@@ -79,12 +79,10 @@ export function welcome(
   leader: number,
   proof: Proof,
   directory: string,
-  isDefault: boolean,
 ): string[] {
   const bold = (line: string): string => paint(output, 'bold', line)
   const names = servers.map((server, i) => `${server.name} ${server.address}${i === leader ? ' (leads)' : ''}`)
-  const command = (words: string): string =>
-    `${commandName()} ${words}${isDefault ? '' : ` --data ${quote(directory)}`}`
+  const command = (words: string): string => commandLine(words, directory)
   const outcome = proof.saved
     ? `saved ${proof.key}=${proof.value} through ${proof.through}, read it back through ${proof.readThrough}`
     : `found ${proof.key}=${proof.value} again through ${proof.through} and ${proof.readThrough}`
