@@ -48,6 +48,27 @@ export function createDraws(seed: number): () => number {
   }
 }
 
+/** How often each thing happens, in proportion. */
+const WEIGHTS = {
+  deliver: 46,
+  persist: 20,
+  time: 10,
+  propose: 6,
+  read: 4,
+  apply: 5,
+  configure: 2,
+  compact: 2,
+  split: 0.7,
+  transfer: 0.5,
+  unreachable: 0.3,
+  campaign: 1,
+  crash: 0.6,
+  restart: 2,
+  drain: 2,
+} as const
+/** Without these nothing moves. */
+const CALM: ReadonlySet<string> = new Set(['deliver', 'persist', 'apply', 'drain'])
+
 const SPARES = 2
 const MAX_DRIFT_PPM = 100_000
 
@@ -62,10 +83,12 @@ export function runSchedule(seed: number, steps: number): Outcome {
   const voters = [1, 2, 3, 3, 3, 4, 5, 5][below(8)] as number
   const all = voters + SPARES
   const checkQuorum = chance(0.7)
+  // Short ones, in proportion to the messages' delays, make turbulent groups.
+  const electionTimeoutMs = [60, 100, 200][below(3)] as number
   const shape: Omit<RaftOptions, 'id' | 'random'> = {
     ...DEFAULTS,
-    electionTimeoutMs: 100,
-    heartbeatIntervalMs: 20,
+    electionTimeoutMs,
+    heartbeatIntervalMs: electionTimeoutMs / 5,
     preVote: chance(0.7),
     checkQuorum,
     lease: checkQuorum && chance(0.5) ? { maxDriftPpm: MAX_DRIFT_PPM } : undefined,
@@ -77,8 +100,8 @@ export function runSchedule(seed: number, steps: number): Outcome {
   }
   const lossy = chance(0.6) ? fraction() * 0.3 : 0
   const doubled = chance(0.5) ? fraction() * 0.2 : 0
-  const ordered = chance(0.4)
-  const crashing = chance(0.7) ? 0.006 : 0
+  /** A message is overtaken by at most so many. */
+  const reach = [1, 4, 30, 300][below(4)] as number
   const batching = chance(0.5) ? 0.6 : 1
 
   let now = 1000
@@ -116,10 +139,6 @@ export function runSchedule(seed: number, steps: number): Outcome {
   }
   const list = [...servers.values()]
   const any = (): Server => list[below(list.length)] as Server
-  const anyUp = (): Server | undefined => {
-    const up = list.filter((server) => server.up)
-    return up[below(up.length)]
-  }
   const leaderOf = (): Server | undefined => {
     let newest: Server | undefined
     for (const server of list) {
@@ -152,7 +171,7 @@ export function runSchedule(seed: number, steps: number): Outcome {
   }
   const deliverOne = (): void => {
     if (flights.length === 0) return
-    const at = ordered ? 0 : below(flights.length)
+    const at = below(Math.min(flights.length, reach))
     const flight = flights[at] as Flight
     const isPacket = 'packet' in flight
     if (isPacket && flight.packet.state === undefined) {
@@ -225,44 +244,78 @@ export function runSchedule(seed: number, steps: number): Outcome {
   }
   const split = (): void => {
     blocked.clear()
-    if (chance(0.5)) return
-    const side = new Set(list.filter(() => chance(0.5)).map(({ id }) => id))
+    if (chance(0.3)) return
+    const leader = leaderOf()?.id
+    const alone = leader !== undefined && chance(0.5)
+    const company = any().id
+    const side = new Set(
+      list.filter(({ id }) => (alone ? id === leader || id === company : chance(0.5))).map(({ id }) => id),
+    )
     const oneWay = chance(0.3)
     for (const a of list) {
       for (const b of list) {
-        if (side.has(a.id) && !side.has(b.id)) {
-          blocked.add(`${a.id}>${b.id}`)
-          if (!oneWay) blocked.add(`${b.id}>${a.id}`)
-        }
+        if (side.has(a.id) === side.has(b.id) || (oneWay && side.has(b.id))) continue
+        blocked.add(`${a.id}>${b.id}`)
       }
     }
   }
-
-  const turn = (): void => {
-    const server = anyUp()
-    if (server === undefined) return rise(any())
-    const what = fraction()
-    if (what < 0.46) for (let count = 1 + below(4); count > 0; count--) deliverOne()
-    else if (what < 0.63) {
+  /** One that believes to lead, perhaps no longer rightly, if there is any. */
+  const believer = (server: Server): Server => {
+    const leading = list.filter(({ up, raft }) => up && raft.status().role === 'leader')
+    return leading[below(leading.length)] ?? server
+  }
+  const events: Readonly<Record<keyof typeof WEIGHTS, (server: Server) => void>> = {
+    deliver() {
+      for (let count = 1 + below(6); count > 0; count--) deliverOne()
+    },
+    persist() {
+      const waiting = list.filter(({ queue }) => queue.length > 0)
+      const server = waiting[below(waiting.length)]
+      if (server === undefined) return
       persist(server, clock(server))
       settle(server)
-    } else if (what < 0.75) passTime(1 + below(14))
-    else if (what < 0.81) propose(leaderOf() ?? server)
-    else if (what < 0.82) propose(server)
-    else if (what < 0.85) read(server)
-    else if (what < 0.9) {
+    },
+    time: () => passTime(1 + below(14)),
+    propose: (server) => propose(chance(0.8) ? believer(server) : server),
+    read: (server) => read(chance(0.6) ? believer(server) : server),
+    apply(server) {
       apply(server, 1 + below(6), clock(server))
       readWanted(server, clock(server))
       settle(server)
-    } else if (what < 0.92) reconfigure(leaderOf() ?? server)
-    else if (what < 0.935) compact(server, below(4), clock(server))
-    else if (what < 0.94) split()
-    else if (what < 0.945) transfer(leaderOf() ?? server)
-    else if (what < 0.948) step(server, { type: 'unreachable', to: any().id }, clock(server))
-    else if (what < 0.95) step(server, { type: 'campaign' }, clock(server))
-    else if (what < 0.95 + crashing) fall(server)
-    else if (what > 0.98) rise(any())
-    else drain(server)
+    },
+    configure: (server) => reconfigure(believer(server)),
+    compact: (server) => compact(server, below(4), clock(server)),
+    split,
+    transfer: (server) => transfer(believer(server)),
+    unreachable: (server) => void step(server, { type: 'unreachable', to: any().id }, clock(server)),
+    campaign(server) {
+      step(server, { type: 'campaign' }, clock(server))
+      settle(server)
+    },
+    crash(server) {
+      fall(server)
+      if (chance(0.5)) rise(server)
+    },
+    restart: () => rise(any()),
+    drain,
+  }
+  const names = Object.keys(WEIGHTS) as (keyof typeof WEIGHTS)[]
+  // Each schedule has its own mixture: what is rare in most is common in some.
+  const mixture = names.map((name) => WEIGHTS[name] * (CALM.has(name) ? 1 : 8 ** (fraction() * 2 - 1)))
+  const whole = mixture.reduce((sum, weight) => sum + weight, 0)
+  const pick = (): keyof typeof WEIGHTS => {
+    let rest = fraction() * whole
+    for (let i = 0; i < names.length; i++) {
+      rest -= mixture[i] as number
+      if (rest < 0) return names[i] as keyof typeof WEIGHTS
+    }
+    return 'drain'
+  }
+  const turn = (): void => {
+    const event = pick()
+    const server = any()
+    if (server.up || event === 'restart' || event === 'time') events[event](server)
+    else if (chance(0.1)) rise(server)
   }
 
   for (let count = 0; count < steps; count++) turn()

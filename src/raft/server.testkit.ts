@@ -149,6 +149,8 @@ export function drain(server: Server): void {
     const staged = ready.snapshot === undefined ? undefined : server.staged
     const nothing = ready.snapshot === undefined && ready.entries.length === 0 && ready.hardState === undefined
     if (!nothing || ready.messagesAfterPersist.length > 0) server.queue.push({ ready, staged })
+    // As a replica does, which does not wait for the disk to write nothing: it must not count for what is still waiting.
+    else step(server, { type: 'persisted', ready: ready.number, term: makeTerm(0), index: logIndex(0) }, 0)
   }
 }
 
