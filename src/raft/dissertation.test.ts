@@ -462,6 +462,8 @@ test('6.4.1: a server that restarts helps no election within the time that a lea
   group.step(2, { type: 'message', message })
   group.sync(2)
   assert.equal(statusOf(group, 2).term, 1)
+  group.step(2, { type: 'campaign' })
+  assert.equal(statusOf(group, 2).role, 'follower', 'not by hand either')
   group.now += 1000
   group.step(2, { type: 'message', message })
   group.sync(2)

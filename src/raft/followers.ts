@@ -35,7 +35,7 @@ function onAcceptance(core: Core, peer: Progress, index: LogIndex): void {
   const { log } = core
   invariant(index <= log.lastIndex, 'match-within-log', () => `member ${peer.id} says ${index}, last ${log.lastIndex}`)
   const advanced = advance(peer, index)
-  peer.quiet = false
+  peer.movedAt = core.now
   if (peer.state === 'probe') {
     if (advanced || index === peer.match) becomeReplicate(peer)
   } else if (peer.state === 'snapshot' && peer.match >= log.base.index) {
@@ -50,12 +50,17 @@ export function onHeartbeatReply(core: Core, from: MessageOf<'heartbeatReply'>):
   const peer = core.progress.get(from.from)
   if (core.role !== 'leader' || peer === undefined || core.reads === undefined) return
   peer.recentActive = true
-  peer.probeSent = false
-  if (peer.state === 'replicate' && peer.inflight.length > 0) {
-    // A whole heartbeat without an answer to any append: were they lost?
-    if (peer.quiet) sendCheck(core, peer)
-    peer.quiet = !peer.quiet
-  }
+  // A disk is slower than a heartbeat, and reads bring heartbeats by the hundred: what was sent is given time.
+  if (core.now - peer.movedAt >= core.options.heartbeatIntervalMs) askAfter(core, peer)
   core.reads.ack(from.from, from.round)
   confirmReads(core)
+}
+
+/** The follower lives, and has not answered an append for a whole interval: was it lost? */
+function askAfter(core: Core, peer: Progress): void {
+  if (peer.state === 'probe') peer.probeSent = false
+  else if (peer.state === 'replicate' && peer.inflight.length > 0) {
+    peer.movedAt = core.now
+    sendCheck(core, peer)
+  }
 }

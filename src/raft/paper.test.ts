@@ -268,7 +268,17 @@ test('5.3: conflicting entries and what follows them go; a late, shorter append 
     const group = createGroup(3, { disks: new Map([[1, diskWith([1, 2], configOf([1, 2, 3]))]]) })
     group.step(1, { type: 'message', message: append(2, 1, 4, prev, prevTerm, entries) })
     assert.deepEqual(termsOf(group.at(1)), terms)
+    assert.equal(group.at(1).raft.status().lastIndex, terms.length)
   }
+})
+
+test('5.3: a follower commits no further than the last entry that the append vouches for', () => {
+  const group = createGroup(3, { disks: new Map([[1, diskWith([1, 2, 2], configOf([1, 2, 3]))]]) })
+  group.step(1, { type: 'message', message: append(2, 1, 3, 1, 1, [], 3) })
+  assert.equal(group.at(1).raft.status().commit, 1, 'what follows may differ from the leader')
+  group.step(1, { type: 'message', message: append(2, 1, 3, 1, 1, [entry(2, 3)], 3) })
+  assert.equal(group.at(1).raft.status().commit, 2)
+  assert.deepEqual(termsOf(group.at(1)), [1, 3])
 })
 
 /** Figure 7: what the followers of a leader of term 8 may have. */

@@ -13,10 +13,10 @@ export interface Progress {
   match: LogIndex
   /** The next index to send. */
   next: LogIndex
-  /** In probe: an append is out, and nothing more is sent until it is answered or a heartbeat passes. */
+  /** In probe: an append is out; nothing more until it is answered, or a heartbeat is an interval later. */
   probeSent: boolean
-  /** In replicate: a heartbeat was answered since the last append was, although appends are out. */
-  quiet: boolean
+  /** When the probe went out, or in replicate when an append was last answered or asked after. */
+  movedAt: number
   /** Appends in flight: last index and bytes of each, oldest first. */
   inflight: { readonly last: LogIndex; readonly sizeBytes: number }[]
   inflightBytes: number
@@ -37,7 +37,7 @@ export function createProgress(id: MemberId, next: LogIndex, recentActive: boole
     match: logIndex(0),
     next,
     probeSent: false,
-    quiet: false,
+    movedAt: 0,
     inflight: [],
     inflightBytes: 0,
     pendingSnapshot: logIndex(0),
@@ -69,7 +69,6 @@ export function becomeSnapshot(progress: Progress, index: LogIndex): void {
 
 function clear(progress: Progress): void {
   progress.probeSent = false
-  progress.quiet = false
   progress.inflight = []
   progress.inflightBytes = 0
   progress.pendingSnapshot = logIndex(0)

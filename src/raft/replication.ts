@@ -75,13 +75,14 @@ function sendAppend(core: Core, peer: Progress, prevIndex: LogIndex, prevTerm: T
   })
   peer.toldCommit = commit
   if (peer.state === 'probe') {
-    peer.probeSent = true
+    pauseProbe(core, peer)
     return
   }
   const last = entries.at(-1)
   if (last === undefined) return
   let sizeBytes = 0
   for (const entry of entries) sizeBytes += sizeOf(entry)
+  if (peer.inflight.length === 0) peer.movedAt = core.now
   peer.inflight.push({ last: last.index, sizeBytes })
   peer.inflightBytes += sizeBytes
   peer.next = logIndex(last.index + 1)
@@ -93,6 +94,11 @@ function sendSnapshot(core: Core, peer: Progress): boolean {
   becomeSnapshot(peer, core.log.base.index)
   send(core, peer.id, { type: 'snapshot', meta: core.log.base })
   return true
+}
+
+function pauseProbe(core: Core, peer: Progress): void {
+  peer.probeSent = true
+  peer.movedAt = core.now
 }
 
 /** Asks a pipelining follower whether it has what was sent: a refusal tells that something was lost. */
@@ -127,7 +133,7 @@ export function onEntriesRead(core: Core, input: Extract<RaftInput, { type: 'ent
     if (sendSnapshot(core, peer)) return
     // Until the follower gives a sign of life, rather than to read in vain again and again.
     becomeProbe(peer)
-    peer.probeSent = true
+    pauseProbe(core, peer)
     return
   }
   const last = entries.at(-1)
@@ -142,7 +148,7 @@ export function onSnapshotSent(core: Core, input: Extract<RaftInput, { type: 'sn
   peer.pendingSnapshot = input.ok ? input.index : logIndex(0)
   becomeProbe(peer)
   // What arrived is answered by the follower itself; a failure waits for its next sign of life.
-  peer.probeSent = !input.ok
+  if (!input.ok) pauseProbe(core, peer)
 }
 
 export function onUnreachable(core: Core, to: MemberId): void {
