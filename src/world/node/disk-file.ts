@@ -1,11 +1,12 @@
 /**
  * One open file over node:fs. Writes loop until every byte is accepted (a short write is not an error); reads loop until
- * the length or the end of the file. A write and a datasync in flight at once are a bug of the caller.
+ * the length or the end of the file. A write and a datasync in flight at once are a bug of the caller. The descriptor is
+ * given back only when no operation is in flight: its number could already be another file's.
  */
 import fs from 'node:fs'
-import { EMPTY, err, invariant, ok, type Result } from '../../base/index.ts'
+import { EMPTY, err, invariant, ok, type Failure, type Result } from '../../base/index.ts'
 import type { DiskFile, Done } from '../index.ts'
-import { diskFailure } from './failures.ts'
+import { diskFailure, syncFailure } from './failures.ts'
 
 /** Ends an operation: counts it out and delivers its result in a turn. */
 export type Finish = <T>(done: Done<T>, result: Result<T>) => void
@@ -38,8 +39,8 @@ export function writeAll(fd: number, offset: number, parts: readonly Uint8Array[
   }
 
   function advance(error: NodeJS.ErrnoException | null, written: number): void {
-    if (error !== null) {
-      settled(error)
+    if (error !== null || written === 0) {
+      settled(error ?? Object.assign(new Error('the system took no byte of it'), { code: 'EIO' }))
       return
     }
     position += written
@@ -84,24 +85,31 @@ export function readAll(
 export function createDiskFile(path: string, fd: number, begin: Begin, finish: Finish, onClosed: () => void): DiskFile {
   let writing = false
   let open = true
+  let inFlight = 0
+  let closing: (() => void) | undefined
 
   function issue(): boolean {
     invariant(open, 'disk-file-open', path)
-    return begin()
+    if (!begin()) return false
+    inFlight++
+    return true
   }
-  function settle(operation: string, done: Done<void>): Settled {
-    return (error) => {
-      finish(done, error === null ? ok() : err(diskFailure(operation, path, error)))
-    }
+  function end<T>(done: Done<T>, result: Result<T>): void {
+    inFlight--
+    if (inFlight === 0) closing?.()
+    finish(done, result)
   }
-  function exclusively(operation: string, done: Done<void>): Settled | undefined {
+  function exclusively(
+    operation: string,
+    done: Done<void>,
+    failed: (operation: string, path: string, error: unknown) => Failure = diskFailure,
+  ): Settled | undefined {
     invariant(!writing, 'one-write-in-flight', `${operation} of ${path}`)
     if (!issue()) return undefined
     writing = true
-    const settled = settle(operation, done)
     return (error) => {
       writing = false
-      settled(error)
+      end(done, error === null ? ok() : err(failed(operation, path, error)))
     }
   }
 
@@ -116,15 +124,15 @@ export function createDiskFile(path: string, fd: number, begin: Begin, finish: F
     read(offset, length, done) {
       if (!issue()) return
       if (length === 0) {
-        setImmediate(() => finish(done, ok(EMPTY)))
+        setImmediate(() => end(done, ok(EMPTY)))
         return
       }
       readAll(fd, offset, length, (error, bytes) => {
-        finish(done, error === null ? ok(bytes) : err(diskFailure('read', path, error)))
+        end(done, error === null ? ok(bytes) : err(diskFailure('read', path, error)))
       })
     },
     datasync(done) {
-      const settled = exclusively('fdatasync', done)
+      const settled = exclusively('fdatasync', done, syncFailure)
       if (settled !== undefined) fs.fdatasync(fd, settled)
     },
     truncate(sizeBytes, done) {
@@ -134,14 +142,18 @@ export function createDiskFile(path: string, fd: number, begin: Begin, finish: F
     size(done) {
       if (!issue()) return
       fs.fstat(fd, (error, stats) => {
-        finish(done, error === null ? ok(stats.size) : err(diskFailure('size', path, error)))
+        end(done, error === null ? ok(stats.size) : err(diskFailure('size', path, error)))
       })
     },
     close(done) {
-      if (!issue()) return
+      invariant(open, 'disk-file-open', path)
+      if (!begin()) return
       open = false
-      onClosed()
-      fs.close(fd, settle('close', done))
+      closing = () => {
+        onClosed()
+        fs.close(fd, (error) => finish(done, error === null ? ok() : err(diskFailure('close', path, error))))
+      }
+      if (inFlight === 0) closing()
     },
   }
 }

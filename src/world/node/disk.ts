@@ -8,7 +8,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { err, failure, ok, type Result } from '../../base/index.ts'
 import type { Disk, Done } from '../index.ts'
 import { createDiskFile, readAll, writeAll } from './disk-file.ts'
-import { diskFailure } from './failures.ts'
+import { diskFailure, syncFailure } from './failures.ts'
 import { takeLock } from './lock.ts'
 import type { Turns } from './turns.ts'
 
@@ -68,11 +68,17 @@ function syncUpwards(path: string, highest: string, settled: Settled): void {
   })
 }
 
+/** A parent that is another's to read was made by that other. */
+function mayNotRead(error: NodeJS.ErrnoException | null): boolean {
+  return error?.code === 'EACCES' || error?.code === 'EPERM'
+}
+
 function makeDirectories(path: string, settled: Settled): void {
   fs.mkdir(path, { recursive: true, mode: DIRECTORY_MODE }, (error, first) => {
     if (error !== null) settled(error)
-    else if (first === undefined) settled(null)
-    else syncUpwards(path, first, settled)
+    else if (first !== undefined) syncUpwards(path, first, settled)
+    // It may be there because an earlier process made it, and died before its name was durable.
+    else syncDirectory(dirname(path), (syncError) => settled(mayNotRead(syncError) ? null : syncError))
   })
 }
 
@@ -191,7 +197,9 @@ export function createDisk(turns: Turns, directory: string): Disk {
     syncDirectory(path, done) {
       if (!begin()) return
       const where = absolute(path)
-      syncDirectory(where, settle('sync directory', where, done))
+      syncDirectory(where, (error) =>
+        finish(done, error === null ? ok() : err(syncFailure('sync directory', where, error))),
+      )
     },
 
     lock(path, done) {

@@ -36,6 +36,12 @@ export function diskFailure(operation: string, path: string, error: unknown): Fa
   return failure(diskCode(errno), `${operation} of ${path} failed: ${messageOf(error)}`, { operation, path, errno })
 }
 
+/** A failed sync: whatever the reason, what was written before is in doubt, and asking again proves nothing. */
+export function syncFailure(operation: string, path: string, error: unknown): Failure {
+  const said = diskFailure(operation, path, error)
+  return said.code === 'disk-full' ? failure('disk-failed', said.message, said.details) : said
+}
+
 /** Why an address cannot be listened on. */
 export function listenFailure(address: string, error: unknown): Failure {
   const errno = errnoOf(error)

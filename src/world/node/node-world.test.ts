@@ -7,11 +7,11 @@ import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { type Rig, worldContract } from '../../../test/world-contract.ts'
 import { InvariantViolation, type Result } from '../../base/index.ts'
-import type { Connection, Listener } from '../index.ts'
+import type { Connection, DiskFile, Listener } from '../index.ts'
 import { parseAddress } from './addresses.ts'
 import { splitSubjectAltNames } from './connection.ts'
 import { streamDiagnostics } from './diagnostics.ts'
-import { diskFailure, listenFailure } from './failures.ts'
+import { diskFailure, listenFailure, syncFailure } from './failures.ts'
 import { openNodeWorld } from './index.ts'
 import { type Lock, lockByFile } from './lock.ts'
 
@@ -176,6 +176,37 @@ test('a lock ends with its process, however that ends', async () => {
   directory.remove()
 })
 
+test('a file is closed only when what was asked of it has ended', async () => {
+  const directory = temporary()
+  const world = openNodeWorld({ directory: directory.path, onFail: assert.fail })
+  await settle((done) => world.disk.replace('f', [new Uint8Array(4 << 20).fill(7)], done))
+  for (let round = 0; round < 20; round++) {
+    const order: string[] = []
+    const opened = await settle<Result<DiskFile>>((done) => world.disk.open('f', { create: false }, done))
+    assert.ok(opened.ok)
+    const file = opened.value
+    const reads = settle<void>((done) => {
+      for (let i = 0; i < 8; i++) {
+        file.read(i, 4 << 20, (read) => {
+          assert.ok(read.ok && read.value.length === (4 << 20) - i)
+          if (order.push('read') === 8) done()
+        })
+      }
+    })
+    await settle<void>((done) =>
+      file.close((closed) => {
+        assert.ok(closed.ok)
+        order.push('closed')
+        done()
+      }),
+    )
+    await reads
+    assert.equal(order.at(-1), 'closed')
+  }
+  world.stop()
+  directory.remove()
+})
+
 test('the lock by file excludes the living and takes over from the dead', async () => {
   const directory = temporary()
   const take = (): Promise<Result<Lock>> => settle((done) => lockByFile(directory.path, done))
@@ -202,6 +233,10 @@ test('operating errors become codes', () => {
   assert.equal(diskFailure('open', 'f', error('EACCES')).code, 'permission-denied')
   assert.equal(diskFailure('open', 'f', error('EEXIST')).code, 'already-exists')
   assert.deepEqual(diskFailure('write', 'f', error('EIO')).details, { operation: 'write', path: 'f', errno: 'EIO' })
+  for (const code of ['ENOSPC', 'EIO', 'EDQUOT']) {
+    const failure = syncFailure('fdatasync', 'f', error(code))
+    assert.deepEqual([failure.code, failure.retryable], ['disk-failed', false], 'a failed sync is never retried')
+  }
   assert.equal(listenFailure('a:1', error('EACCES')).code, 'permission-denied')
   assert.equal(listenFailure('a:1', error('EADDRNOTAVAIL')).code, 'invalid-request')
 })
