@@ -46,6 +46,8 @@ export class Log implements WriteAheadLog {
   private queue: Item[] = []
   /** Items of the queue that do not wait for company. */
   private urgent = 0
+  /** Of all that was asked for and is not durable. */
+  private waitingBytes = 0
   private busy = false
   private scheduled = false
   private full = false
@@ -97,7 +99,8 @@ export class Log implements WriteAheadLog {
   compact(group: GroupId, base: LogBase): void {
     if (this.closing !== undefined || !this.ends.compact(group, base)) return
     // Bounded: the newest compaction of a group stands for the earlier ones.
-    this.queue = this.queue.filter((item) => item.compacts !== group)
+    const stale = this.queue.findIndex((item) => item.compacts === group)
+    if (stale >= 0) for (const { sizeBytes } of this.queue.splice(stale, 1)) this.waitingBytes -= sizeBytes
     this.enqueue([{ type: 'compacted', group, base }], group, () => {})
   }
 
@@ -107,6 +110,7 @@ export class Log implements WriteAheadLog {
     for (const record of records) sizeBytes += recordBytes(record)
     invariant(sizeBytes <= MAX_APPEND_BYTES, 'log-append-bounded', () => `${sizeBytes} bytes`)
     this.queue.push({ records, sizeBytes, done, compacts })
+    this.waitingBytes += sizeBytes
     if (compacts === undefined) this.urgent++
     if (compacts === undefined) this.schedule()
     else this.idle()
@@ -191,7 +195,10 @@ export class Log implements WriteAheadLog {
   }
 
   private complete(items: readonly Item[]): void {
-    for (const { done } of items) done()
+    for (const { sizeBytes, done } of items) {
+      this.waitingBytes -= sizeBytes
+      done()
+    }
     this.busy = false
     this.trim()
     this.cleaner.step()
@@ -224,6 +231,7 @@ export class Log implements WriteAheadLog {
     this.write(records, payloadBytes, true, (outcome) => {
       if (outcome === 'durable') {
         this.queue = this.queue.filter((item) => !early.includes(item))
+        this.waitingBytes -= payloadBytes
         this.trim()
       }
       then()
@@ -341,7 +349,8 @@ export class Log implements WriteAheadLog {
   stats(): ReturnType<WriteAheadLog['stats']> {
     const { sizeBytes, list } = this.segments
     const { batches, entries, full } = this
-    return { sizeBytes, segments: list.length, batches, syncs: this.writer.syncs, entries, full }
+    const { syncs } = this.writer
+    return { sizeBytes, segments: list.length, batches, syncs, entries, waitingBytes: this.waitingBytes, full }
   }
 
   close(done: () => void): void {

@@ -317,6 +317,7 @@ class Life {
     rig.rest(200)
     const { model } = this
     assert.equal(model.acknowledged, model.states.length - 1, 'with space, everything is acknowledged')
+    assert.equal(rig.log.stats().waitingBytes, 0)
     rig.crash()
     this.reopen()
     for (const { violation } of rig.simulation.findings)

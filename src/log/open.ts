@@ -7,6 +7,7 @@ import { Log } from './log.ts'
 import { type RecoveredLog, recoverLog } from './recovery.ts'
 import type { LogOptions, WriteAheadLog } from './types.ts'
 
+/** Failures: `log-damaged` with file and offset in its details, `data-newer`, or of the disk. */
 export function openLog(world: World, options: LogOptions, done: (result: Result<WriteAheadLog>) => void): void {
   const { disk } = world
   const { directory } = options

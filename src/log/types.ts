@@ -41,13 +41,16 @@ export interface WriteAheadLog {
   readonly recovered: readonly RecoveredGroup[]
   /**
    * Appends atomically: after a crash either all of `writes` is there or none of it. `done` is called in the order of
-   * calls, once the batch is durable. All calls made while a sync is in flight share the next one. A full disk holds
-   * the batch and retries until there is space (`onFull` tells); any other error ends in world.fail.
+   * calls, once the batch is durable. All calls made while a sync is in flight share the next one, up to 8 MiB. A full disk
+   * holds the batch and retries until there is space (`onFull` tells); any other error ends in world.fail. What makes no
+   * sense (a gap, an unknown group) throws here. `writes` must not change until `done`. What waits is bounded by its
+   * callers, who have only so much outstanding for each group; `stats().waitingBytes` tells.
    */
   append(writes: readonly LogWrite[], done: () => void): void
   /**
-   * Entries [from, through] of a group, at least one, at most `maxBytes` of data beyond the first. Failure `compacted`
-   * where `from` is at or below the base.
+   * Durable entries [from, through] of a group from the first on, at least one, at most `maxBytes` of data beyond the
+   * first; all of one history, whatever is appended meanwhile. Failure `compacted` where the log does not hold `from`:
+   * it is at or below the base, or beyond the end.
    */
   read(
     group: GroupId,
@@ -56,7 +59,10 @@ export interface WriteAheadLog {
     maxBytes: number,
     done: (result: Result<readonly LogEntry[]>) => void,
   ): void
-  /** Entries up to `base.index` are no longer needed; whole segments are reclaimed as groups allow. */
+  /**
+   * Entries up to `base.index`, at most the group's last, are no longer needed. Rides along with the next batch or marker;
+   * whole segments go once nobody needs them, and entries of idle groups are written forward so that they can.
+   */
   compact(group: GroupId, base: LogBase): void
   /** Forgets a group. */
   removeGroup(group: GroupId, done: () => void): void
@@ -67,9 +73,11 @@ export interface WriteAheadLog {
     readonly batches: number
     readonly syncs: number
     readonly entries: number
+    /** Of appends that are not durable yet. */
+    readonly waitingBytes: number
     readonly full: boolean
   }
-  /** Finishes what is in flight, writes the synced marker, closes. */
+  /** Finishes what was asked for (unless the disk is full), writes the synced marker, closes. Nothing may be appended after. */
   close(done: () => void): void
 }
 
@@ -84,6 +92,3 @@ export type LogOptions = {
   /** Called with true when the disk is found full, with false once the held batch is durable. */
   readonly onFull: (full: boolean) => void
 }
-
-/** `log-damaged` with file and offset in its details, `data-newer`, or a disk failure. */
-export type OpenLog = (options: LogOptions, done: (result: Result<WriteAheadLog>) => void) => void
