@@ -129,6 +129,51 @@ test('crashes at any moment of writing forward and removing lose nothing', () =>
   assert.ok(removedSome > 15, `${removedSome}`)
 })
 
+test('an idle group that is rewritten, compacted or removed while it is written forward keeps what it said last', () => {
+  let whileMoving = 0
+  for (let seed = 0; seed < 40; seed++) {
+    const rig = started(`wakes ${seed}`)
+    const idle = entries(1, 20, 1, 900)
+    rig.append([{ group: G2, base: base(0, 0), entries: idle }])
+    let from = 1
+    while (rig.log.stats().segments < 5 && from < 200) {
+      load(rig, from, from + 4, 10)
+      from += 5
+    }
+    // Batches come one by one; between two of them, at any time, the group wakes.
+    const index = { next: from }
+    const more = (): void => {
+      const at = index.next++
+      rig.log.append([{ group: G1, entries: entries(at, at, 1, 3000) }], more)
+      if (at % 5 === 0) rig.log.compact(G1, base(at - 10, 1))
+    }
+    more()
+    rig.rest(5 + seed)
+    const expected: LogEntry[] = []
+    let lowest = 0
+    if (seed % 3 === 0) {
+      rig.log.append([{ group: G2, entries: entries(5, 8, 2) }], () => {})
+      expected.push(...idle.slice(0, 4), ...entries(5, 8, 2))
+    } else if (seed % 3 === 1) {
+      rig.log.removeGroup(G2, () => {})
+      rig.log.append([{ group: G2, base: base(0, 0), entries: entries(1, 2, 3) }], () => {})
+      expected.push(...entries(1, 2, 3))
+    } else {
+      rig.log.compact(G2, base(12, 1))
+      rig.log.append([{ group: G2, entries: entries(16, 17, 4) }], () => {})
+      expected.push(...idle.slice(12, 15), ...entries(16, 17, 4))
+      lowest = 12
+    }
+    if (rig.files()[0] === '0000000000000001.log') whileMoving++
+    rig.rest(60 + seed)
+    assert.deepEqual(rig.simulation.findings, [], `seed ${seed}`)
+    assert.deepEqual(readAll(rig, G2, lowest + 1, lowest + expected.length), expected, `seed ${seed}`)
+    rig.crash()
+    assert.deepEqual(rig.entriesOf(recoveredOf(rig.open(), G2)), expected, `seed ${seed}`)
+  }
+  assert.ok(whileMoving > 5, `${whileMoving} woke before the first segment had gone`)
+})
+
 test('segments are removed one after another: a crash leaves no gap', () => {
   const gone = new Set<number>()
   for (let seed = 0; seed < 60; seed++) {
