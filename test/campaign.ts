@@ -63,7 +63,7 @@ async function campaign(
   const failed: number[] = []
   let next = first
   let stopped = false
-  process.once('SIGINT', () => (stopped = true))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (stopped = true))
 
   const note = (outcome: Outcome): void => {
     total.runs++
