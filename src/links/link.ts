@@ -2,14 +2,12 @@
  * One lane to one peer: dials until there is a connection, decides which connection counts where both sides dial, and
  * carries frames over the one that is open.
  *
- * Both sides dial, the one with the lower id first. Who counts as open is decided by the acceptor, who knows from the
- * handshake what the dialler knows: a dialler that has restarted, or that has lost the very session which is open here,
- * replaces it; a dial that merely crossed ours does not. Where both have said their last word, the lower id's dial
- * stands and the other side gives its own up.
+ * Both sides dial, the one with the lower id first; what happens where they cross is in crossing.ts.
  */
-import { equalBytes, failure } from '../base/index.ts'
+import { failure } from '../base/index.ts'
 import type { Connection, ConnectionHandlers, Timer } from '../world/index.ts'
 import type { Context, Remote } from './context.ts'
+import { considerOffer, type Standing } from './crossing.ts'
 import { lengthOf, type Parts } from './framing.ts'
 import { type Agreement, NO_SESSION, type Proven } from './handshake.ts'
 import type { Accepting } from './incoming.ts'
@@ -17,7 +15,7 @@ import { dialOut, type Outgoing } from './outgoing.ts'
 import { createSession, type Session } from './session.ts'
 import type { Lane } from './types.ts'
 
-type Open = { readonly session: Session; readonly who: Proven; readonly dialledBy: 'us' | 'them' }
+type Open = Standing & { readonly session: Session }
 
 export interface Link extends Accepting {
   readonly lane: Lane
@@ -116,8 +114,7 @@ export function createLink(context: Context, remote: Remote, lane: Lane, onUp: (
         dialAfter(isLower ? pauseMs() / 2 : options.redialMinMs + pauseMs())
       },
     })
-    const mine: Open = { session, who, dialledBy }
-    open = mine
+    open = { session, id: agreement.id, process: who.process, dialledBy, attempt: who.attempt }
     lastSession = agreement.id
     refusals.forget(remote.id)
     onUp()
@@ -160,16 +157,7 @@ export function createLink(context: Context, remote: Remote, lane: Lane, onUp: (
       failures = 0
       dialAfter(isLower ? 0 : pauseMs())
     },
-    consider(who) {
-      if (open !== undefined) {
-        if (!equalBytes(open.who.process, who.process)) return 'accept'
-        const isLater =
-          open.dialledBy === 'them' ? who.attempt > open.who.attempt : equalBytes(who.last, open.session.id)
-        return isLater ? 'accept' : 'busy'
-      }
-      const committed = outgoing?.committedTo
-      return isLower && committed !== undefined && equalBytes(committed, who.process) ? 'busy' : 'accept'
-    },
+    consider: (who) => considerOffer(who, open, outgoing?.committedTo, isLower),
     open: (connection, who, agreement) => begin(connection, who, agreement, 'them'),
     send(frame) {
       if (open === undefined) return 'down'
