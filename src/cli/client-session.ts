@@ -115,8 +115,8 @@ async function firstToAnswer(client: Client, addresses: readonly string[]): Prom
 function nobodyAnswers(endpoints: Endpoints, error: SkeinError): never {
   const { addresses, from, directory } = endpoints
   const where = addresses.length === 1 ? `at ${addresses[0]}` : `at any of ${brief(addresses)}`
-  const reason = /E[A-Z]{3,}/.exec(error.message)?.[0]
-  const why = reason === undefined || reason === 'ECONNREFUSED' ? '' : ` (${error.message})`
+  // That nothing listens there is what the sentence says already.
+  const why = error.message.includes('ECONNREFUSED') ? '' : ` (${error.message.split(': ').at(-1)})`
   const hint =
     from === 'option' || from === 'environment'
       ? `Start it there, or name other servers with --endpoints HOST:PORT,… ; a cluster on this machine: ${commandLine('up')}`

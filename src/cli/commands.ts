@@ -1,5 +1,4 @@
 /** Every command: how it is called, what it is for, and what runs it. */
-import { VERSION } from '../host/index.ts'
 import { CLIENT_OPTIONS, withClient, withSession } from './client-session.ts'
 import { CONTROL_OPTIONS, controlServers } from './control-commands.ts'
 import { demo } from './demo.ts'
@@ -181,7 +180,8 @@ export const COMMANDS: readonly Command[] = [
     usage: '',
     options: {},
     examples: ['version'],
-    run(_parsed, output) {
+    async run(_parsed, output) {
+      const { VERSION } = await import('../host/index.ts')
       if (output.json) output.object({ skein: VERSION, node: process.versions.node, etcdApi: '3.4' })
       else output.print(`skein ${VERSION} (Node.js ${process.versions.node}, etcd API 3.4)`)
       return EXIT.ok

@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fromHex, SkeinError } from '../base/index.ts'
-import { startServer } from '../host/index.ts'
+import type { startServer as StartServer } from '../host/index.ts'
 import type { BootstrapMember, RunningServer, ServerOptions } from '../server/index.ts'
 import type { Diagnostics, LogLevel } from '../world/index.ts'
 import { fileDiagnostics, openNodeWorld } from '../world/node/index.ts'
@@ -53,7 +53,9 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
     server: options.name,
   })
   try {
-    return await serve(options, diagnostics, parsed.flag('supervised'), output)
+    // Loaded here only: a command that asks a server should not wait for the code of one.
+    const { startServer } = await import('../host/index.ts')
+    return await serve(startServer, options, diagnostics, parsed.flag('supervised'), output)
   } catch (error) {
     if (error instanceof SkeinError)
       diagnostics.log('error', 'not-started', { code: error.code, message: error.message })
@@ -65,7 +67,13 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
   }
 }
 
-function serve(options: ServerOptions, diagnostics: Diagnostics, supervised: boolean, output: Output): Promise<number> {
+function serve(
+  startServer: typeof StartServer,
+  options: ServerOptions,
+  diagnostics: Diagnostics,
+  supervised: boolean,
+  output: Output,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     let running: RunningServer | undefined
     let ending = false

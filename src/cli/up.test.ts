@@ -267,4 +267,22 @@ describe('skein up', { concurrency: false }, () => {
     assert.equal(code, 1)
     assert.match(stderr, new RegExp(`port ${port + 1}, which S2 needs, is taken by another program`))
   })
+
+  test('a server that cannot start tells why itself, and nothing is left running', async () => {
+    writeFileSync(join(data, 'S2', 'identity.json'), '{')
+    const { code, stdout, stderr } = await skein(['up', ...at])
+    assert.equal(code, 1)
+    assert.equal(stdout, '')
+    assert.match(
+      stderr,
+      /S2\/identity\.json cannot be understood: it is not JSON\n {2}Point --data at the right directory/,
+    )
+    for (let i = 0; i < 3; i++) {
+      const free = await new Promise((resolve) => {
+        const server = createServer().once('error', () => resolve(false))
+        server.listen(port + i, '127.0.0.1', () => server.close(() => resolve(true)))
+      })
+      assert.ok(free, `port ${port + i} is still taken`)
+    }
+  })
 })

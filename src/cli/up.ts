@@ -85,7 +85,9 @@ export async function up(parsed: Parsed, output: Output): Promise<number> {
     supervisor = running
     control = await openControl(directory, (request) => obey(running, request))
     const verb = cluster.found ? 'starting again' : 'starting'
-    output.progress(`skein: ${verb} ${cluster.servers} servers on ${directory}`)
+    output.progress(
+      `skein: ${verb} ${cluster.servers === 1 ? '1 server' : `${cluster.servers} servers`} on ${directory}`,
+    )
     const isReady = running.startAll().then(() => announce(running, directory, parsed, output, signals.asked))
     await Promise.race([signals.asked, isReady.then(() => signals.asked)])
     output.progress('skein: stopping')
