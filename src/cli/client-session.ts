@@ -115,13 +115,21 @@ async function firstToAnswer(client: Client, addresses: readonly string[]): Prom
 function nobodyAnswers(endpoints: Endpoints, error: SkeinError): never {
   const { addresses, from, directory } = endpoints
   const where = addresses.length === 1 ? `at ${addresses[0]}` : `at any of ${brief(addresses)}`
-  // That nothing listens there is what the sentence says already.
-  const why = error.message.includes('ECONNREFUSED') ? '' : ` (${error.message.split(': ').at(-1)})`
+  const reason = inFewWords(error)
+  // That is what the sentence says already.
+  const why = reason === NOTHING_LISTENS ? '' : ` (${reason})`
   const hint =
     from === 'option' || from === 'environment'
       ? `Start it there, or name other servers with --endpoints HOST:PORT,… ; a cluster on this machine: ${commandLine('up')}`
       : `Start one with: ${commandLine('up', directory)}`
   return refuse('unreachable', `no server answers ${where}: is it running?${why}`, hint)
+}
+
+const NOTHING_LISTENS = 'nothing listens there'
+
+/** Why a server could not be reached, without what it was and where. */
+export function inFewWords(error: SkeinError): string {
+  return error.message.split(': ').at(-1) as string
 }
 
 function clientTls(parsed: Parsed): { tls?: TlsOptions } {

@@ -4,6 +4,7 @@ import type { Client } from '../client/index.ts'
 import type { Member, StatusResponse } from '../wire/index.ts'
 import { leaderAmong, majorityOf } from './agreement.ts'
 import type { Connect, Session } from './client-session.ts'
+import { inFewWords } from './client-session.ts'
 import { askControl } from './control.ts'
 import { EXIT } from './exit.ts'
 import { commandLine } from './name.ts'
@@ -80,14 +81,13 @@ async function ask(client: Client, name: string, address: string, process: Serve
   try {
     return told(await client.status(address, { timeoutMs: ASK_MS }), undefined)
   } catch (error) {
-    return told(undefined, inFewWords(error))
+    return told(undefined, problemOf(error))
   }
 }
 
-function inFewWords(error: unknown): string {
+function problemOf(error: unknown): string {
   if (!(error instanceof SkeinError)) return error instanceof Error ? error.message : String(error)
-  if (error.message.includes('ECONNREFUSED')) return 'nothing listens there'
-  if (error.code === 'unreachable') return error.message
+  if (error.code === 'unreachable') return inFewWords(error)
   return `no answer within ${ASK_MS / 1000} s`
 }
 
