@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Result } from '../base/index.ts'
 import { logIndex, utf8 } from '../base/index.ts'
+import { createSimulation } from '../lab/index.ts'
 import { layeredBench } from './bench.testkit.ts'
+import { openMemoryEngine } from './index.ts'
+import type { Engine } from './types.ts'
 import { apply, type Bench, checkpoint, close, G1, G2, list, opened, settled } from './engine.testkit.ts'
 import { createTestDisk, type TestDisk } from './store.testkit.ts'
 
@@ -154,3 +157,45 @@ test('more restores than the store has slots fail cleanly, and slots come back',
       await bench.pass(20)
     }
   }))
+
+test('memory: on a full disk checkpoints fail, and are tried again after a while, restores wait', () => {
+  const simulation = createSimulation({ seed: 'memory-full' })
+  const home = simulation.process('a')
+  let engine: Engine | undefined
+  const options = {
+    directory: 'engine',
+    checkpointBytes: 1000,
+    checkpointDelayMs: 100,
+    maxOverlayBytes: 100_000,
+    onPressure: () => {},
+    onDurable: () => {},
+  }
+  openMemoryEngine(home.world, options, (opened) => {
+    assert.ok(opened.ok)
+    engine = opened.value
+  })
+  simulation.run({ untilMs: 1000 })
+  assert.ok(engine !== undefined)
+  let attempts = 0
+  home.disk.fault = (operation) => {
+    if (operation !== 'replace') return undefined
+    attempts++
+    return 'disk-full'
+  }
+  apply(engine, 1, { a: 'x'.repeat(5000) })
+  let refused: Result<void> | undefined
+  engine.checkpoint((result) => (refused = result))
+  const staged = engine.openRestore(G2, utf8('m'), utf8('n'))
+  staged.add(utf8('m'), utf8('1'))
+  let swapped: Result<void> | undefined
+  staged.commit(logIndex(4), (result) => (swapped = result))
+  simulation.run({ untilMs: 3000 })
+  assert.ok(refused !== undefined && !refused.ok)
+  assert.equal(swapped, undefined)
+  assert.equal(engine.durableIndex(G2), 0)
+  assert.ok(attempts > 2 && attempts < 30, `${attempts} attempts in two seconds`)
+  home.disk.fault = undefined
+  simulation.run({ untilMs: 5000 })
+  assert.deepEqual(swapped, { ok: true, value: undefined })
+  assert.equal(engine.durableIndex(G2), 4)
+})

@@ -245,8 +245,8 @@ function readRun(from: Data, options: ReadOptions & { start: Uint8Array }, pinne
     end: undefined as unknown as Uint8Array,
     reverse,
     limit,
-    ...(exclusive && { exclusiveStart: true }),
-    ...(pinned && { transaction: pinned }),
+    exclusiveStart: exclusive,
+    transaction: pinned as Transaction,
   }
   for (const pair of from.getRange(range)) pairs.push(pair)
   return pairs

@@ -48,7 +48,10 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
   let pressure = false
   let running = false
   let closed = false
+  let failed = false
   let waiting: ((result: Result<void>) => void)[] = []
+  /** Restores that are visible and not durable: they hear of success only, and wait for it on a full disk. */
+  let unswapped: ((result: Result<void>) => void)[] = []
   let timer: { cancel(): void } | undefined
 
   const reader = readerOver(map)
@@ -59,8 +62,9 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
       pressure = now
       options.onPressure(now)
     }
-    // The whole content is written each time: a large store waits for proportionally more changes.
-    if (freshBytes > Math.max(options.checkpointBytes, diskBytes / 4)) checkpoint()
+    // The whole content is written each time: a large store waits for proportionally more changes. After a failure the
+    // timer comes first, or a full disk would be asked without end.
+    if (!failed && freshBytes > Math.max(options.checkpointBytes, diskBytes / 4)) checkpoint()
   }
 
   const written = (bytes: number): void => {
@@ -76,19 +80,24 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
     timer?.cancel()
     timer = undefined
     const told = waiting
+    const swaps = unswapped
     waiting = []
+    unswapped = []
     frozenBytes = freshBytes
     freshBytes = 0
     const indexes = new Map(applied)
     serialise(world, map.snapshot(), indexes, (parts) => {
       world.disk.replace(`${options.directory}/${FILE}`, parts, (result) => {
         running = false
+        failed = !result.ok
         if (result.ok) {
+          for (const tell of swaps) tell(result)
           diskBytes = parts.reduce((sum, part) => sum + part.length, 0)
           durable = indexes
           checkpoints++
           frozenBytes = 0
         } else {
+          unswapped = [...swaps, ...unswapped]
           freshBytes += frozenBytes
           frozenBytes = 0
           world.diagnostics.log('error', 'checkpoint-failed', {
@@ -100,8 +109,8 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
         if (result.ok) options.onDurable()
         if (closed) return
         look()
-        if (waiting.length > 0) checkpoint()
-        else if (freshBytes > 0) written(0)
+        if (waiting.length > 0 || (unswapped.length > 0 && !failed)) checkpoint()
+        else if (freshBytes > 0 || unswapped.length > 0) written(0)
       })
     })
   }
@@ -158,7 +167,7 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
           staged.push({ key, value })
           return true
         },
-        onDrain: (callback) => callback(),
+        onDrain: (callback) => world.endOfTurn(callback),
         commit(index, done) {
           const old: Uint8Array[] = []
           const cursor = map.cursor(start, end, false)
@@ -167,7 +176,8 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
           for (const { key, value } of staged) map.set(key, value)
           staged = []
           applied.set(group, index)
-          checkpoint(done)
+          unswapped.push(done)
+          checkpoint()
         },
         abort() {
           staged = []
@@ -181,6 +191,7 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
         timer?.cancel()
         done(ok())
       }
+      // After the checkpoint under way, and one that was asked for before.
       if (running) waiting.push(finish)
       else finish()
     },

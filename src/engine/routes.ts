@@ -37,6 +37,7 @@ export function slotOf({ routes }: Routes, key: Uint8Array): number {
 /** The parts of [start, end), in key order; at least one. */
 export function partsOf(all: Routes, start: Uint8Array, end: Uint8Array): RoutePart[] {
   const { routes } = all
+  if (routes.length === 1) return [{ slot: (routes[0] as Route).slot, start, end }]
   const parts: RoutePart[] = []
   for (let at = 0; at < routes.length; at++) {
     const { slot, start: routeStart } = routes[at] as Route
