@@ -1,6 +1,7 @@
 /**
- * The client's connection to one server: dialled when first needed, shared by all calls, written to once a turn. A connection
- * that ends is dialled anew by the next call.
+ * The client's connection to one server: dialled when first needed, shared by all calls, written to once a turn. A
+ * connection that ends, or that the server asks to leave, is dialled anew by the next call; what is open on the one that
+ * is left may still end there.
  */
 import type { Failure, Result } from '../base/index.ts'
 import { failure } from '../base/index.ts'
@@ -29,7 +30,103 @@ const LIMITS = {
   maxOutputBytes: 64 * 1024 * 1024,
 } as const
 
-type Call = { message: Uint8Array | undefined; readonly done: (ended: Ended) => void; readonly cancelTimer: () => void }
+type Call = {
+  message: Uint8Array | undefined
+  readonly settle: (ended: Ended) => void
+}
+
+/** One byte stream, from its dial to its end, with the calls that are open on it. */
+class Line {
+  readonly calls: Map<number, Call> = new Map()
+  readonly machine: GrpcClientConnection
+  private readonly world: World
+  private readonly connection: Connection
+  private isFlushing = false
+  private isLeaving = false
+
+  constructor(
+    world: World,
+    connection: Connection,
+    address: Address,
+    isTls: boolean,
+    events: { onRoom(): void; onLeft(line: Line): void },
+  ) {
+    this.world = world
+    this.connection = connection
+    this.machine = createGrpcClient(
+      LIMITS,
+      {
+        onMessage: (id, message) => {
+          const call = this.calls.get(id)
+          if (call !== undefined) call.message = message
+        },
+        onEnd: (id, status, outcome) => {
+          this.end(id, status, outcome)
+          events.onRoom()
+        },
+        onWritable() {},
+        onClosing: () => {
+          this.isLeaving = true
+          events.onLeft(this)
+          this.flush()
+        },
+      },
+      address,
+      isTls ? 'https' : 'http',
+    )
+    this.flush()
+  }
+
+  end(id: number, status: GrpcStatus, outcome: Outcome): void {
+    const call = this.calls.get(id)
+    if (call === undefined) return
+    this.calls.delete(id)
+    call.settle({ status, outcome, message: status.code === GRPC_STATUS.ok ? call.message : undefined })
+  }
+
+  cancel(id: number): void {
+    this.calls.delete(id)
+    this.machine.cancel(id)
+    this.flush()
+  }
+
+  /** Writes at the end of the turn; what the connection has no room for waits in the machine until it drains. */
+  flush(): void {
+    if (this.isFlushing) return
+    this.isFlushing = true
+    this.world.endOfTurn(() => {
+      this.isFlushing = false
+      let output = this.machine.takeOutput()
+      while (output !== undefined) {
+        if (!this.connection.write(output)) {
+          this.machine.hold()
+          break
+        }
+        output = this.machine.takeOutput()
+      }
+      if (this.machine.failed !== undefined || (this.isLeaving && this.machine.openCalls === 0)) this.connection.close()
+    })
+  }
+
+  shut(): void {
+    this.connection.close()
+  }
+
+  handlers(onGone: (reason: Failure | undefined) => void): ConnectionHandlers {
+    return {
+      onData: (bytes) => {
+        this.machine.receive(bytes, this.world.clock.monotonicMs())
+        this.flush()
+      },
+      onDrain: () => {
+        this.machine.release()
+        this.flush()
+      },
+      onClose: onGone,
+    }
+  }
+}
+
 type Queued = { readonly start: () => void; readonly fail: (why: Failure) => void }
 
 export function createServerConnection(
@@ -38,44 +135,12 @@ export function createServerConnection(
   tls: TlsOptions | undefined,
   dialTimeoutMs: number,
 ): ServerConnection {
-  let live: { readonly machine: GrpcClientConnection; readonly connection: Connection } | undefined
+  /** The one that new calls are opened on, and all that there are. */
+  let current: Line | undefined
+  const lines = new Set<Line>()
   let dialling = false
   let closed = false
   let queue: Queued[] = []
-  const calls = new Map<number, Call>()
-  let flushing = false
-
-  const flush = (): void => {
-    if (flushing || live === undefined) return
-    flushing = true
-    world.endOfTurn(() => {
-      flushing = false
-      if (live === undefined) return
-      writeOut(live)
-      if (live.machine.failed !== undefined) live.connection.close()
-    })
-  }
-
-  /** What the connection has no room for waits in the machine until it drains. */
-  const writeOut = ({ machine, connection }: { machine: GrpcClientConnection; connection: Connection }): void => {
-    let output = machine.takeOutput()
-    while (output !== undefined) {
-      if (!connection.write(output)) {
-        machine.hold()
-        return
-      }
-      output = machine.takeOutput()
-    }
-  }
-
-  const finish = (id: number, status: GrpcStatus, outcome: Outcome): void => {
-    const call = calls.get(id)
-    if (call === undefined) return
-    calls.delete(id)
-    call.cancelTimer()
-    call.done({ status, outcome, message: status.code === GRPC_STATUS.ok ? call.message : undefined })
-    pump()
-  }
 
   const pump = (): void => {
     const waiting = queue
@@ -83,51 +148,22 @@ export function createServerConnection(
     for (const entry of waiting) entry.start()
   }
 
-  const drop = (reason: Failure | undefined): void => {
-    const ended = live
-    live = undefined
-    ended?.machine.closed(reason ?? failure('connection-lost', `${address} ended the connection`))
-    if (queue.length > 0) dial()
-  }
-
-  const handlersFor = (machine: GrpcClientConnection): ConnectionHandlers => ({
-    onData(bytes) {
-      machine.receive(bytes, world.clock.monotonicMs())
-      flush()
-    },
-    onDrain() {
-      machine.release()
-      flush()
-    },
-    onClose(reason) {
-      if (live?.machine === machine) drop(reason)
-      else machine.closed(reason)
-    },
-  })
-
   const connected = (connection: Connection): ConnectionHandlers => {
-    const machine = createGrpcClient(
-      LIMITS,
-      {
-        onMessage(id, message) {
-          const call = calls.get(id)
-          if (call !== undefined) call.message = message
-        },
-        onEnd: finish,
-        onWritable() {},
-        onClosing() {
-          // Calls that are open may still end; new ones get a new connection.
-          if (live?.machine === machine) live = undefined
-          if (machine.openCalls === 0) connection.close()
-        },
+    const line = new Line(world, connection, address, tls !== undefined, {
+      onRoom: pump,
+      onLeft(left) {
+        if (current === left) current = undefined
       },
-      address,
-      tls === undefined ? 'http' : 'https',
-    )
-    live = { machine, connection }
-    flush()
+    })
+    lines.add(line)
+    current = line
     world.endOfTurn(pump)
-    return handlersFor(machine)
+    return line.handlers((reason) => {
+      lines.delete(line)
+      if (current === line) current = undefined
+      line.machine.closed(reason ?? failure('connection-lost', `${address} ended the connection`))
+      if (queue.length > 0) dial()
+    })
   }
 
   const dial = (): void => {
@@ -151,7 +187,7 @@ export function createServerConnection(
     address,
     call(path, metadata, message, deadlineMs, done) {
       let settled = false
-      let id: number | undefined
+      let opened: { readonly line: Line; readonly id: number } | undefined
       const settle = (ended: Ended): void => {
         if (settled) return
         settled = true
@@ -159,30 +195,27 @@ export function createServerConnection(
         done(ended)
       }
       const timer = world.clock.setTimer(Math.max(0, deadlineMs - world.clock.monotonicMs()), () => {
-        if (id !== undefined) {
-          calls.delete(id)
-          live?.machine.cancel(id)
-          flush()
-        }
+        opened?.line.cancel(opened.id)
         settle({
           status: { code: GRPC_STATUS.deadlineExceeded, message: `${address} did not answer in time` },
-          outcome: id === undefined ? 'not-processed' : 'unknown',
+          outcome: opened === undefined ? 'not-processed' : 'unknown',
           message: undefined,
         })
       })
       const start = (): void => {
         if (settled) return
-        const opened = live?.machine.open(path, metadata, deadlineMs - world.clock.monotonicMs())
-        if (live === undefined || opened === undefined) {
+        const line = current
+        const id = line?.machine.open(path, metadata, deadlineMs - world.clock.monotonicMs())
+        if (line === undefined || id === undefined) {
           queue.push({ start, fail })
-          if (live === undefined) dial()
+          // Opening may have found out that the connection takes no more calls.
+          if (current === undefined) dial()
           return
         }
-        id = opened
-        calls.set(opened, { message: undefined, done: settle, cancelTimer: () => timer.cancel() })
-        live.machine.sendMessage(opened, message)
-        live.machine.halfClose(opened)
-        flush()
+        opened = { line, id }
+        line.calls.set(id, { message: undefined, settle })
+        line.machine.sendMessage(id, message, true)
+        line.flush()
       }
       const fail = (why: Failure): void => {
         settle({
@@ -196,13 +229,15 @@ export function createServerConnection(
     },
     close() {
       closed = true
-      const connection = live?.connection
-      live = undefined
-      const open = [...calls.keys()]
-      for (const id of open) finish(id, { code: GRPC_STATUS.cancelled, message: 'the client was closed' }, 'unknown')
-      for (const entry of queue) entry.fail(failure('connection-lost', 'the client is closed'))
+      current = undefined
+      for (const line of lines) {
+        for (const id of Array.from(line.calls.keys()))
+          line.end(id, { code: GRPC_STATUS.cancelled, message: 'the client was closed' }, 'unknown')
+        line.shut()
+      }
+      const waiting = queue
       queue = []
-      connection?.close()
+      for (const entry of waiting) entry.fail(failure('connection-lost', 'the client is closed'))
     },
   }
 }

@@ -140,7 +140,7 @@ export function serveNode(scripts: readonly Script[], settings: Settings): Promi
       else stream.write(Uint8Array.of(1), () => stream.close(answer.reset?.code))
     })
   })
-  return listening(server as unknown as net.Server, () => {
+  return listening(server, () => {
     server.close()
     for (const session of sessions) session.destroy()
   })
