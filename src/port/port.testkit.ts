@@ -9,7 +9,7 @@ import { openPort } from './index.ts'
 export const LIMITS: GrpcLimits = {
   maxMessageBytes: 8 << 20,
   maxConcurrentCalls: 100,
-  maxHeaderListBytes: 16_384,
+  maxHeaderListBytes: 65_536,
   callWindowBytes: 65_536,
   connectionWindowBytes: 1 << 20,
   maxOutputBytes: 32 << 20,

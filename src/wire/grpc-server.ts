@@ -26,6 +26,9 @@ class ServerCall {
   readonly isHead: boolean
   readonly reader: MessageReader
   headSent = false
+  /** The answer to plain HTTP, which waits for the end of the request. */
+  answer: (() => void) | undefined = undefined
+  ignoredBytes = 0
   /** Its answer is complete, or nobody waits for it: whatever still comes is ignored. */
   isOver = false
 
@@ -53,16 +56,17 @@ export function createGrpcServer(limits: GrpcLimits, handlers: GrpcServerHandler
   const onHead = (stream: Stream, block: HeaderBlock, ends: boolean): void => {
     const request = (block.grpcMemo ??= readRequest(block.headMemo as RequestHead, block.headers)) as RequestKind
     const call = openCall(stream, request)
-    if (request.kind === 'http') {
-      handlers.onHttp({ id: stream.id, method: request.method, path: request.path })
-      return
-    }
     if (request.kind === 'refused') {
       finish(stream.id, request.status, request.fields)
       return
     }
-    if (request.kind === 'refused-http') {
-      respondHttp(stream.id, request.reply)
+    if (request.kind !== 'call') {
+      call.answer = () => {
+        if (request.kind === 'http') handlers.onHttp({ id: stream.id, method: request.method, path: request.path })
+        else respondHttp(stream.id, request.reply)
+      }
+      if (ends) answerHttp(call)
+      else connection.pause(stream)
       return
     }
     handlers.onCall({
@@ -74,9 +78,25 @@ export function createGrpcServer(limits: GrpcLimits, handlers: GrpcServerHandler
     if (ends) halfClose(call)
   }
 
+  const answerHttp = (call: ServerCall): void => {
+    const { answer } = call
+    call.answer = undefined
+    answer?.()
+  }
+
+  /**
+   * The body of a plain request is ignored. Some clients take an answer before its end for a failure, so the answer
+   * waits for it, but for no more than half a window.
+   */
+  const ignoreBody = (call: ServerCall, sizeBytes: number): void => {
+    call.ignoredBytes += sizeBytes
+    if (call.ignoredBytes >= limits.callWindowBytes / 2) answerHttp(call)
+  }
+
   /** The client has said everything, and everything must be whole. */
   const halfClose = (call: ServerCall): void => {
-    if (call.isOver || call.kind !== 'call') return
+    if (call.isOver) return
+    if (call.kind !== 'call') return answerHttp(call)
     if (call.reader.isWhole) handlers.onHalfClose(call.id)
     else giveUp(call, { code: GRPC_STATUS.internal, message: 'grpc: the body ends in the middle of a message' })
   }
@@ -101,7 +121,8 @@ export function createGrpcServer(limits: GrpcLimits, handlers: GrpcServerHandler
       onTrailers: (stream) => halfClose(stream.state as ServerCall),
       onData(stream, bytes, start, end, ends) {
         const call = stream.state as ServerCall
-        if (call.isOver || call.kind !== 'call') return
+        if (call.isOver) return
+        if (call.kind !== 'call') return ends ? answerHttp(call) : ignoreBody(call, end - start)
         const problem = call.reader.push(bytes, start, end, (message) => {
           handlers.onMessage(call.id, message)
           return !call.isOver

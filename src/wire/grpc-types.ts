@@ -67,7 +67,10 @@ export interface GrpcServerHandlers {
   onCancel(id: number): void
   /** After a `sendMessage` that returned false: there is room again. */
   onWritable(id: number): void
-  /** A request that is not gRPC (no application/grpc content type): answer with `respondHttp`. Its body is ignored. */
+  /**
+   * A request that is not gRPC (no application/grpc content type): answer with `respondHttp`. Its body is ignored; this
+   * comes when the request is whole, or so large that its end is not waited for.
+   */
   onHttp(request: { readonly id: number; readonly method: string; readonly path: string }): void
 }
 

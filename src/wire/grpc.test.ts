@@ -371,6 +371,16 @@ test('also where the answer must wait for a window', () => {
   assert.equal(server.openCalls, 0)
 })
 
+test('plain HTTP is answered when its request is whole, or has become too large to wait for', () => {
+  const post = but('content-type', 'text/plain')
+  const [begin, some, last] = [head(1, post), data(1, [1, 2, 3]), data(1, [4], true)]
+  assert.deepEqual(ask([begin, some]), { output: [], events: [] })
+  assert.equal(ask([begin, some, last]).output.at(-1), 'data 1 5 end')
+  assert.equal(ask([begin, headers(1, [['a', 'b']], 5)]).output.at(-1), 'data 1 5 end')
+  const large = [begin, data(1, new Uint8Array(16_384)), data(1, new Uint8Array(16_384)), data(1, [1], true)]
+  assert.deepEqual(ask(large).output.slice(-2), ['data 1 5 end', 'rstStream 1 none'])
+})
+
 test('metadata: duplicates are joined, what the transport uses is left out; timeouts in every unit', () => {
   const { events } = ask([
     head(1, plus(['a', '1'], ['user-agent', 'x'], ['a', '2'], ['b-bin', 'AAE'], ['grpc-accept-encoding', 'gzip'])),
