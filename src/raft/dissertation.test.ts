@@ -470,6 +470,21 @@ test('6.4.1: a server that restarts helps no election within the time that a lea
   assert.equal(statusOf(group, 2).vote, id(3))
 })
 
+test('6.4.1: the last voter does not lead at once after a restart while a leader that it leaves out may', () => {
+  const group = createGroup(2, { options: LEASE })
+  group.pass(1100, 1)
+  group.settle()
+  change(group, 1, [2])
+  group.deliver(1, 2, 'append')
+  group.sync(2)
+  group.crash(2)
+  group.restart(2)
+  assert.deepEqual(statusOf(group, 2).config.voters, ids(2))
+  assert.ok(group.at(2).raft.nextDeadline() >= group.now + 1000)
+  const alone = createGroup(1)
+  assert.equal(alone.at(1).raft.nextDeadline(), 0, 'a group of one has nobody to wait for')
+})
+
 test("9.6: a pre-vote changes nobody's term or vote, and whoever cannot win does not campaign", () => {
   const group = createGroup(3)
   group.elect(1)

@@ -146,8 +146,12 @@ export function checkQuorum(core: Core): void {
   for (const peer of progress.values()) peer.recentActive = false
 }
 
-/** Before the first election in a group of one there is nobody to wait for. */
+/**
+ * After a restart in a group of one there is nobody to wait for; but while it is not known to be committed that the
+ * others are left out, one of those may still lead (4.2.2), and count on its lease.
+ */
 export function startAlone(core: Core): void {
   const { voters, votersOutgoing } = core.log.config
+  if (core.log.configIndex > core.commit) return
   if (voters.length === 1 && votersOutgoing.length === 0 && voters[0] === core.id) core.electionDeadline = core.now
 }

@@ -42,15 +42,13 @@ function quorumHolds(config: Config, servers: ReadonlyMap<MemberId, Server>, ind
   return holds(config.voters, servers, index, term) && holds(config.votersOutgoing, servers, index, term)
 }
 
-/** Configurations that were in force when what a Ready tells was decided: one, unless Readies are taken late. */
-function configsOf(server: Server, newest: Config, late: boolean): Config[] {
-  if (!late) return [newest]
+/** Configurations that may have been in force when a commit was decided: not every commit makes a Ready at once. */
+function configsOf(server: Server, newest: Config): Config[] {
   const inLog = server.mirror.filter(({ type }) => type === 'config').map((entry) => configIn(entry))
   return [newest, server.mirrorBase.config, ...inLog]
 }
 
-/** `late`: Readies may be taken after several inputs. */
-export function createChecker(servers: ReadonlyMap<MemberId, Server>, late: boolean): Checker {
+export function createChecker(servers: ReadonlyMap<MemberId, Server>): Checker {
   const leaders = new Map<number, MemberId>()
   /** Per index and term: the entry's fingerprint and the term before it. Two logs that share it agree up to it. */
   const entries = new Map<string, { readonly print: number; readonly before: number | undefined }>()
@@ -104,7 +102,7 @@ export function createChecker(servers: ReadonlyMap<MemberId, Server>, late: bool
       if (known === undefined) {
         if (index !== committed.length) breach('state machine safety', `a gap before committed index ${index}`)
         const held = (one: Config): boolean => quorumHolds(one, servers, index, term)
-        if (isLeader && !configsOf(server, config, late).some(held)) {
+        if (isLeader && !configsOf(server, config).some(held)) {
           breach('durable commit', `${server.id} commits ${index} of term ${term}, which no majority has on disk`)
         }
         committed.push(term)
