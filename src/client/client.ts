@@ -16,6 +16,7 @@ import {
   encodeRangeRequest,
   encodeTxnRequest,
   GRPC_STATUS,
+  isMetadata,
 } from '../wire/index.ts'
 import type { World } from '../world/index.ts'
 import type { ServerConnection } from './connection.ts'
@@ -38,6 +39,10 @@ export function connectClient(world: World, options: ClientOptions): Client {
   if (options.endpoints.length === 0)
     throw new SkeinError(failure('invalid-request', 'a client needs at least one endpoint, HOST:PORT'))
   const metadata = new Map(Object.entries(options.metadata ?? {}))
+  for (const [name, value] of metadata) {
+    if (!isMetadata(name, value))
+      throw new SkeinError(failure('invalid-request', `${JSON.stringify(name)} cannot be sent as metadata`))
+  }
   const connections = options.endpoints.map((address) =>
     createServerConnection(world, address, options.tls, DIAL_TIMEOUT_MS),
   )

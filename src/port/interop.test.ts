@@ -1,6 +1,6 @@
 /**
  * Others' clients and servers, on real sockets: @grpc/grpc-js as client of the port and as server of our client, and
- * h2load, nghttp and curl where they are installed (in CI they must be).
+ * etcdctl (grpc-go), h2load, nghttp and curl where they are installed (in CI they must be).
  */
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
@@ -270,7 +270,7 @@ type Ran = { readonly code: number | null; readonly out: string }
 
 function run(command: string, args: readonly string[]): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args)
+    const child = spawn(command, args, { env: { ...process.env, ETCDCTL_API: '3' } })
     let out = ''
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (more: Buffer) => void (out += more.toString()))
@@ -280,7 +280,7 @@ function run(command: string, args: readonly string[]): Promise<Ran> {
 }
 
 const absent: ReadonlySet<string> = new Set(
-  ['curl', 'nghttp', 'h2load'].filter((command) => spawnSync(command, ['--version']).error !== undefined),
+  ['curl', 'nghttp', 'h2load', 'etcdctl'].filter((command) => spawnSync(command, ['--version']).error !== undefined),
 )
 
 /** Runs a program that may be absent, but not in CI. */
@@ -394,6 +394,32 @@ describe('programs', () => {
       },
     )
   }
+
+  program(
+    'etcdctl (grpc-go): a put',
+    'etcdctl',
+    () => [`--endpoints=127.0.0.1:${at}`, 'put', 'key', 'x'.repeat(50_000)],
+    ({ code, out }) => {
+      assert.deepEqual([code, out], [0, 'OK\n'])
+    },
+  )
+  program(
+    'etcdctl (grpc-go): a get',
+    'etcdctl',
+    () => [`--endpoints=127.0.0.1:${at}`, 'get', 'key', '--prefix'],
+    ({ code, out }) => {
+      assert.deepEqual([code, out], [0, ''])
+    },
+  )
+  program(
+    'etcdctl (grpc-go): a call that is not served',
+    'etcdctl',
+    () => [`--endpoints=127.0.0.1:${at}`, 'member', 'list'],
+    ({ code, out }) => {
+      assert.notEqual(code, 0)
+      assert.match(out, /unknown method \/etcdserverpb.Cluster\/MemberList/)
+    },
+  )
 
   test('a client that vanishes in the middle of a frame leaves nothing behind', async () => {
     await until(() => port.stats().connections === 0)

@@ -90,6 +90,9 @@ export function makeKit(): Kit {
     services: {
       unary: new Map([
         ['/test.Test/Echo', (message: Uint8Array, call: Call): void => call.respond([message])],
+        // Enough for etcdctl: messages without fields.
+        ['/etcdserverpb.KV/Put', (_message: Uint8Array, call: Call): void => call.respond([])],
+        ['/etcdserverpb.KV/Range', (_message: Uint8Array, call: Call): void => call.respond([])],
         ['/test.Test/Wait', (_message: Uint8Array, call: Call): void => void waiting.push(call)],
         [
           '/test.Test/Fail',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { concatBytes, toHex } from '../base/index.ts'
-import { decodeGrpcMessage, encodeGrpcMessage, formatTimeout, MessageReader } from './grpc-message.ts'
+import { decodeGrpcMessage, encodeGrpcMessage, formatTimeout, isMetadata, MessageReader } from './grpc-message.ts'
 import { parseTimeout, prefixed } from './grpc-message.ts'
 
 const RUNS = { numRuns: 200 }
@@ -82,4 +82,27 @@ test('grpc-timeout: eight digits at most, and never shorter than asked', () => {
   for (const wrong of ['', 'S', '1', '123456789m', '-1S', '1.5S', '1 S', '1s', 'S1']) {
     assert.equal(parseTimeout(wrong), undefined, wrong)
   }
+})
+
+test('metadata: what may be sent, and what would break a head or the protocol', () => {
+  for (const [name, value] of [
+    ['skein-space', 'x'],
+    ['a_b.c-bin', 'AAE='],
+    ['empty', ''],
+    ['spaces', 'a  b'],
+  ] as const)
+    assert.equal(isMetadata(name, value), true, name)
+  for (const [name, value] of [
+    ['Upper', 'x'],
+    ['', 'x'],
+    [':path', '/'],
+    ['grpc-timeout', '1S'],
+    ['te', 'gzip'],
+    ['content-type', 'x'],
+    ['a', 'b\r\nc: d'],
+    ['a', ' b'],
+    ['a', 'ü'],
+    ['a', '\0'],
+  ] as const)
+    assert.equal(isMetadata(name, value), false, `${name}: ${value}`)
 })

@@ -173,3 +173,19 @@ export function decodeGrpcMessage(encoded: string): string {
   }
   return strictText(Uint8Array.from(bytes)) ?? encoded
 }
+
+/** Whether an application may send this as metadata: what is not ASCII has a name in `-bin` and is base64. */
+export function isMetadata(name: string, value: string): boolean {
+  return (
+    /^[0-9a-z_.-]+$/.test(name) &&
+    !name.startsWith('grpc-') &&
+    !RESERVED.has(name) &&
+    /^(?:[!-~](?:[ -~]*[!-~])?)?$/.test(value)
+  )
+}
+
+/** Names that the transport gives a meaning. */
+const RESERVED: ReadonlySet<string> = new Set([
+  ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'proxy-connection', 'te'],
+  ...['transfer-encoding', 'upgrade'],
+])

@@ -10,6 +10,7 @@
 
 // gRPC and HTTP
 export { createGrpcClient } from './grpc-client.ts'
+export { isMetadata } from './grpc-message.ts'
 export { createGrpcServer } from './grpc-server.ts'
 export type {
   GrpcCall,
