@@ -28,6 +28,7 @@ const TERMINATOR = 0x01
 /** In the terminator's place: after all versions of the key, before all longer keys. */
 const AFTER = 0x02
 const TWO_32 = 2 ** 32
+const SHORT_KEY = 64
 
 export type Interval = { readonly start: Uint8Array; readonly end: Uint8Array }
 
@@ -52,8 +53,18 @@ export function metaKey(space: SpaceId): Uint8Array {
 /** Bytes of a key after escaping. */
 export function escapedLength(key: Uint8Array): number {
   let length = key.length
+  if (length <= SHORT_KEY) {
+    // A call of indexOf costs more than looking at a short key.
+    for (let i = 0; i < key.length; i++) if (key[i] === 0) length++
+    return length
+  }
   for (let at = key.indexOf(0); at >= 0; at = key.indexOf(0, at + 1)) length++
   return length
+}
+
+/** Whether the store can hold the key. */
+export function keyFits(key: Uint8Array): boolean {
+  return key.length * 2 <= MAX_KEY_BYTES || escapedLength(key) <= MAX_KEY_BYTES
 }
 
 /** The record of a key's newest version. The user's key must fit: `escapedLength` at most MAX_KEY_BYTES. */
@@ -94,7 +105,7 @@ export function isSuperseded(record: Uint8Array, newest: Uint8Array): boolean {
 
 /** Where all keys at or after `key` begin. */
 export function versionsStart(space: SpaceId, key: Uint8Array): Uint8Array {
-  if (escapedLength(key) <= MAX_KEY_BYTES) return newestKey(space, key)
+  if (keyFits(key)) return newestKey(space, key)
   // Of a key that is too long as much is used as fits: no stored key lies between that and the whole key.
   let length = key.length
   let escaped = escapedLength(key)

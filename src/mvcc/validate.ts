@@ -14,7 +14,7 @@ import type {
   TxnRequest,
 } from '../wire/index.ts'
 import { checkIntervals } from './overlap.ts'
-import { escapedLength, MAX_KEY_BYTES } from './keys.ts'
+import { escapedLength, keyFits, MAX_KEY_BYTES } from './keys.ts'
 import { MAX_TOTAL_TXN_OPS, MAX_TXN_OPS } from './limits.ts'
 
 export type TxnLimits = { readonly maxTxnOps: number; readonly maxTotalTxnOps: number }
@@ -67,10 +67,8 @@ function checkPut(request: PutRequest): Failure | undefined {
 
 /** Keys that the store cannot hold. */
 export function checkKeyLength(key: Uint8Array): Failure | undefined {
-  if (key.length * 2 <= MAX_KEY_BYTES) return undefined
-  const length = escapedLength(key)
-  if (length <= MAX_KEY_BYTES) return undefined
-  const text = `the key has ${length} bytes (zero bytes count twice), the limit is ${MAX_KEY_BYTES}`
+  if (keyFits(key)) return undefined
+  const text = `the key has ${escapedLength(key)} bytes (zero bytes count twice), the limit is ${MAX_KEY_BYTES}`
   return failure('invalid-request', text, { limit: MAX_KEY_BYTES })
 }
 

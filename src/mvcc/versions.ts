@@ -5,9 +5,8 @@
 import type { SpaceId } from '../base/index.ts'
 import type { EngineCursor, EngineReader } from '../engine/index.ts'
 import {
-  escapedLength,
   isSuperseded,
-  MAX_KEY_BYTES,
+  keyFits,
   newestKey,
   supersededFrom,
   supersededKey,
@@ -37,7 +36,7 @@ export function liveVersion(
   key: Uint8Array,
   main: number,
 ): Uint8Array | undefined {
-  if (escapedLength(key) > MAX_KEY_BYTES) return undefined
+  if (!keyFits(key)) return undefined
   const record = newestKey(space, key)
   let stored = reader.get(record)
   if (stored !== undefined && storedMain(stored) > main) stored = supersededAt(reader, record, main)
