@@ -23,12 +23,12 @@ export type EtcdCluster = { readonly endpoints: readonly string[]; close(): Prom
 export async function startEtcd(count: number): Promise<EtcdCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'skein-etcd-'))
   const ports = await freePorts(count * 2)
-  const peers = Array.from({ length: count }, (_, i) => `e${i + 1}=http://127.0.0.1:${ports[count + i]}`)
+  const peers = Array.from({ length: count }, (_, i) => `S${i + 1}=http://127.0.0.1:${ports[count + i]}`)
   const children = Array.from({ length: count }, (_, i) =>
     spawn(
       'etcd',
       [
-        ...['--name', `e${i + 1}`, '--data-dir', join(directory, `e${i + 1}`), '--log-level', 'error'],
+        ...['--name', `S${i + 1}`, '--data-dir', join(directory, `S${i + 1}`), '--log-level', 'error'],
         ...[
           '--listen-client-urls',
           `http://127.0.0.1:${ports[i]}`,

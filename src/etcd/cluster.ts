@@ -17,10 +17,8 @@ export function clusterHandlers(requests: Requests, scheme: 'http' | 'https'): R
         clientUrls: [`${scheme}://${member.address}`],
         isLearner: member.isLearner,
       }))
-      answer(requests, call, {
-        ok: true,
-        value: { body: encodeMemberListResponse({ members }), revision: result.value.revision },
-      })
+      // etcd's header has no revision here: the membership is not part of the store.
+      answer(requests, call, { ok: true, value: { body: encodeMemberListResponse({ members }), revision: 0 } })
     })
   }
   return new Map([['/etcdserverpb.Cluster/MemberList', memberList]])
