@@ -80,7 +80,7 @@ describe('etcdctl 3.4', { skip }, () => {
 
 type StatusRow = {
   readonly Endpoint: string
-  readonly Status: { readonly header: { readonly member_id: bigint }; readonly leader: bigint }
+  readonly Status: { readonly header: { readonly member_id: string }; readonly leader: string }
 }
 
 /** Hands leadership to a member that does not lead; with all endpoints, or only with that member's. */
