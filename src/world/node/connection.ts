@@ -96,8 +96,10 @@ export function adoptSocket(
       reason = failure('connection-lost', `connection with ${remoteAddress} was reset by this side`, {
         address: remoteAddress,
       })
-      // A TLS socket cannot send a TCP reset; destroying it drops what is queued all the same.
-      if (tlsIdentity === undefined && !('encrypted' in socket)) socket.resetAndDestroy()
+      // A TLS socket cannot send a TCP reset; destroying it drops what is queued all the same. Nor can one whose end is
+      // on its way: there Node.js 20 loses the request for it, and the process would never exit.
+      const canReset = tlsIdentity === undefined && !('encrypted' in socket) && !socket.writableEnded
+      if (canReset) socket.resetAndDestroy()
       else socket.destroy()
     },
   }
