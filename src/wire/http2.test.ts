@@ -103,14 +103,20 @@ test('RFC 9113 5.2: padding counts against the windows', () => {
   assert.deepEqual(output(), ['windowUpdate 1 32768'])
 })
 
-test('RFC 9113 6.9: the connection window is enforced over all streams', () => {
-  const { connection, output } = server('', { ...LIMITS, connectionWindowBytes: 65_535, streamWindowBytes: 1 << 20 })
+test('RFC 9113 6.9: the connection window is renewed by what comes, over all streams, also by what is dropped', () => {
+  const { connection, output } = server('', { ...LIMITS, connectionWindowBytes: 65_535, streamWindowBytes: 20_000 })
   connection.receive(hello(), 0)
   output()
-  // Never renewed: a frame at a time cannot overrun what is renewed at half, so the limit is approached from below.
-  connection.receive(head(1), 0)
-  for (let i = 0; i < 40; i++) connection.receive(data(1, long(16_384)), 0)
+  let renewed = 0
+  for (let i = 0; i < 40; i++) {
+    const id = 2 * i + 1
+    // The second frame overruns the stream's window: the stream is reset, and the third is dropped.
+    connection.receive(concatBytes([head(id), ...[0, 1, 2].map(() => data(id, long(16_384)))]), 0)
+    for (const line of output()) renewed += Number(/^windowUpdate 0 (\d+)$/.exec(line)?.[1] ?? 0)
+  }
   assert.equal(connection.failed, undefined)
+  const received = 40 * 3 * 16_384
+  assert.ok(renewed > received - 65_535 && renewed <= received, `${renewed} of ${received} bytes were given back`)
 })
 
 test('RFC 9113 6.9.2: a lowered initial window may make a window negative, and DATA waits', () => {
