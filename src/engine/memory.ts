@@ -163,6 +163,7 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
     openRestore(group, start, end): EngineRestore {
       let staged: { key: Uint8Array; value: Uint8Array }[] = []
       return {
+        refusal: undefined,
         add(key, value) {
           staged.push({ key, value })
           return true

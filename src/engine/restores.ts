@@ -186,6 +186,7 @@ export function createRestores(
     }
 
     return {
+      refusal: full,
       add(key, value) {
         invariant(state === 'staging', 'restore-open')
         invariant(key.length > 0 && key.length <= store.maxKeyBytes, 'engine-key-size', () => `${key.length} bytes`)

@@ -1,5 +1,5 @@
 /** The contract of a storage engine: ordered byte keys to byte values, shared by all the groups of one server. */
-import type { GroupId, LogIndex, Result } from '../base/index.ts'
+import type { Failure, GroupId, LogIndex, Result } from '../base/index.ts'
 
 /** Reads see every batch applied so far. Synchronous; the bytes returned must not be changed and may be kept. */
 export interface EngineReader {
@@ -36,6 +36,8 @@ export interface EngineSnapshot {
 
 /** A replacement of a key interval, staged beside the live data and swapped in atomically. */
 export interface EngineRestore {
+  /** Why it could not be committed: too many are open. To be asked before the first `add`. */
+  readonly refusal: Failure | undefined
   /** Pairs in strictly ascending key order. Returns false to ask for `onDrain` before more. */
   add(key: Uint8Array, value: Uint8Array): boolean
   onDrain(callback: () => void): void

@@ -10,19 +10,14 @@ import type { LogIndex, Result } from '../base/index.ts'
 import { failure, err, invariant, logIndex } from '../base/index.ts'
 import type { EngineRestore, EngineWriter } from '../engine/index.ts'
 import type { LogBase } from '../log/index.ts'
-import type { MvccOperation, MvccStore } from '../mvcc/index.ts'
+import type { MvccStore } from '../mvcc/index.ts'
 import { openStore } from '../mvcc/index.ts'
 import type { Config, Entry, RaftStart, SnapshotMeta } from '../raft/index.ts'
 import { decodeConfig, encodeConfig } from '../raft/index.ts'
 import type { Command } from '../wire/index.ts'
-import {
-  decodeCommand,
-  decodeCompactionRequest,
-  decodeDeleteRangeRequest,
-  decodePutRequest,
-  decodeTxnRequest,
-} from '../wire/index.ts'
+import { decodeCommand } from '../wire/index.ts'
 import type { World } from '../world/index.ts'
+import { operationOf } from './operations.ts'
 import { readU64, readPosition, recordEnd, recordKey, u64, writePosition } from './records.ts'
 import { earlierResult, remember } from './sessions.ts'
 import type { Applied, ReplicaEnvironment, ReplicaOptions } from './types.ts'
@@ -30,8 +25,9 @@ import { createWindows } from './window.ts'
 
 /** Half of the longest turn that is allowed. */
 const SLICE_MS = 10
-/** How many entries go by between two looks at the clock. */
+/** How many entries, or bytes of them, go by between two looks at the clock. */
 const ENTRIES_PER_LOOK = 32
+const BYTES_PER_LOOK = 65_536
 /** Of entries read back from the log at once. */
 const READ_BYTES = 1024 * 1024
 /** Versions looked at per slice while the store is cleared of compacted ones. */
@@ -55,8 +51,8 @@ export interface Applier {
   restore(staged: EngineRestore, meta: SnapshotMeta, done: () => void): void
   /** Whether a proposal of this run of this server has been applied. */
   wasApplied(sequence: number): boolean
-  /** Where the log may be cut now, keeping some entries; undefined where that is not worth it. */
-  compactionBase(firstIndex: LogIndex): LogBase | undefined
+  /** Where the log may be cut now, keeping some entries, and those above `heldBy`; undefined where that is not worth it. */
+  compactionBase(firstIndex: LogIndex, heldBy: number): LogBase | undefined
 }
 
 export function createApplier(
@@ -118,6 +114,8 @@ export function createApplier(
     const answers: { sequence: number; result: Result<Applied> }[] = []
     const startMs = world.clock.monotonicMs()
     let count = 0
+    let unlooked = 0
+    let unlookedBytes = 0
     let { config } = position
     const last = (): Entry => entries[count - 1] as Entry
     // The batch's index must be known before its writes: so the slice is measured as it goes, and committed at its end.
@@ -130,7 +128,10 @@ export function createApplier(
           count++
           if (entry.type === 'config') config = configOf(entry)
           else if (entry.data.length > 0) applyCommand(entry, writer, answers)
-          if (count % ENTRIES_PER_LOOK === 0 && world.clock.monotonicMs() - startMs > SLICE_MS) break
+          unlookedBytes += entry.data.length
+          if (++unlooked < ENTRIES_PER_LOOK && unlookedBytes < BYTES_PER_LOOK) continue
+          if (world.clock.monotonicMs() - startMs > SLICE_MS) break
+          unlooked = unlookedBytes = 0
         }
         for (const changed of windows.takeChanged())
           writer.put(recordKey(space, 'window', u64(changed.server)), changed.bytes)
@@ -167,7 +168,10 @@ export function createApplier(
       const earlier = earlierResult(engine, space, command.session)
       if (earlier !== undefined) return earlier
     }
-    const result = store.apply(operationOf(command), writer)
+    const operation = operationOf(command)
+    // The client's bytes were looked at before they were proposed: whatever fails here is a bug or damage.
+    invariant(operation.ok, 'proposed-request-decodes', () => (operation.ok ? '' : operation.error.message))
+    const result = store.apply(operation.value, writer)
     if (result.ok && command.session !== undefined) {
       remember(engine, writer, space, command.session, index, result.value)
     }
@@ -231,9 +235,9 @@ export function createApplier(
       })
     },
     wasApplied: (sequence) => windows.applied(options.self, options.incarnation, sequence),
-    compactionBase(firstIndex) {
-      const durable = engine.durableIndex(group)
-      const limit = durable - options.keepEntries
+    compactionBase(firstIndex, heldBy) {
+      if (restoring) return undefined
+      const limit = Math.min(engine.durableIndex(group) - options.keepEntries, heldBy)
       const usable = marks.filter((candidate) => candidate.index <= limit)
       const base = usable.at(-1)
       if (base === undefined || base.index - firstIndex < options.keepEntries / 8) return undefined
@@ -247,27 +251,6 @@ function configOf(entry: Entry): Config {
   const config = decodeConfig(entry.data)
   invariant(config.ok, 'config-entry-decodes', () => `index ${entry.index}`)
   return config.value
-}
-
-/** The client's bytes were validated before they were proposed: whatever fails here is a bug or damage. */
-function operationOf(command: Command): MvccOperation {
-  switch (command.kind) {
-    case 'put':
-      return { type: 'put', request: sound(decodePutRequest(command.body)) }
-    case 'deleteRange':
-      return { type: 'deleteRange', request: sound(decodeDeleteRangeRequest(command.body)) }
-    case 'txn':
-      return { type: 'txn', request: sound(decodeTxnRequest(command.body)) }
-    case 'compact':
-      return { type: 'compact', request: sound(decodeCompactionRequest(command.body)) }
-    default:
-      return command.kind satisfies never
-  }
-}
-
-function sound<T>(decoded: Result<T>): T {
-  invariant(decoded.ok, 'proposed-request-decodes', () => (decoded.ok ? '' : decoded.error.message))
-  return decoded.value
 }
 
 /** For proposals whose effect arrived inside a snapshot: applied, but the answer was computed elsewhere. */

@@ -27,8 +27,7 @@ function start(
 
 function send(proposals: ReturnType<typeof createProposals>): number[] {
   return proposals.waiting().map((entry) => {
-    entry.attempts++
-    entry.waiting = false
+    proposals.handed(entry)
     return entry.sequence
   })
 }
@@ -45,20 +44,49 @@ test('a proposal waits once per leader, and is answered once', () => {
   assert.deepEqual(seen, ['1 ok'])
 })
 
-test('a refusal is passed on only where no earlier attempt can take effect', () => {
+test('a refusal is passed on only where no other attempt can take effect', () => {
   const { proposals, seen, add } = start()
   const first = add()
   send(proposals)
-  proposals.refused(first, failure('too-many-requests', 'test'))
+  proposals.refused(first, failure('too-many-requests', 'test'), true)
   assert.deepEqual(seen, ['1 too-many-requests'])
   const second = add()
   send(proposals)
   proposals.rewind()
   send(proposals)
-  proposals.refused(second, failure('too-many-requests', 'test'))
+  proposals.refused(second, failure('too-many-requests', 'test'), true)
   assert.equal(proposals.size, 1)
   proposals.expire(2000)
   assert.deepEqual(seen, ['1 too-many-requests', '2 timed-out'])
+})
+
+test('refused by both leaders that were asked: certain, in whichever order the refusals come', () => {
+  const { proposals, seen, add } = start()
+  const sequence = add()
+  send(proposals)
+  proposals.rewind()
+  send(proposals)
+  proposals.refused(sequence, failure('not-leader', 'the first'), false)
+  assert.deepEqual(seen, [])
+  proposals.resume()
+  send(proposals)
+  proposals.refused(sequence, failure('disk-full', 'the second'), true)
+  proposals.refused(sequence, failure('disk-full', 'the second, again'), true)
+  assert.deepEqual(seen, ['1 disk-full'])
+})
+
+test('a member that refuses is asked again only after the pause, and then in order', () => {
+  const { proposals, add } = start()
+  const [first, second] = [add(), add()]
+  assert.deepEqual(send(proposals), [first, second])
+  proposals.refused(second, failure('not-leader', 'test'), false)
+  proposals.refused(first, failure('not-leader', 'test'), false)
+  assert.deepEqual(send(proposals), [])
+  assert.equal(proposals.hasPaused, true)
+  const third = add()
+  proposals.resume()
+  assert.equal(proposals.hasPaused, false)
+  assert.deepEqual(send(proposals), [first, second, third])
 })
 
 test('what was never sent certainly has no effect; what was sent is unknown at its deadline', () => {
@@ -66,8 +94,11 @@ test('what was never sent certainly has no effect; what was sent is unknown at i
   add(1, 50)
   send(proposals)
   add(1, 50)
-  assert.equal(proposals.expire(49), 50)
+  proposals.expire(49)
+  assert.equal(proposals.nextDeadline, 50)
+  assert.deepEqual(seen, [])
   proposals.expire(50)
+  assert.equal(proposals.nextDeadline, Number.POSITIVE_INFINITY)
   assert.deepEqual(seen, ['1 timed-out', '2 no-leader'])
 })
 

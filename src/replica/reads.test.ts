@@ -28,6 +28,7 @@ test('all reads of a turn share one context and wait until its index is applied'
   reads.applied(logIndex(4))
   assert.deepEqual(seen, [])
   reads.applied(logIndex(5))
+  assert.equal(reads.release(10), false)
   assert.deepEqual(seen, [
     { name: 'a', ok: true },
     { name: 'b', ok: true },
@@ -42,8 +43,10 @@ test('a read is not released by a context that was asked before it came', () => 
   const context = reads.ask(0)
   add('late')
   reads.confirmed(context, logIndex(5))
+  reads.release(10)
   assert.deepEqual(seen, [{ name: 'early', ok: true }])
   reads.confirmed(reads.ask(1), logIndex(9))
+  reads.release(10)
   assert.deepEqual(seen.at(-1), { name: 'late', ok: true })
 })
 
@@ -59,8 +62,10 @@ test('a refused or unanswered context is asked again; its late answer counts for
   assert.equal(reads.wantsContext, true)
   const last = reads.ask(600)
   reads.confirmed(lost, logIndex(1))
+  reads.release(10)
   assert.deepEqual(seen, [])
   reads.confirmed(last, logIndex(1))
+  reads.release(10)
   assert.deepEqual(seen, [{ name: 'a', ok: true }])
 })
 
@@ -72,11 +77,31 @@ test('a deadline ends a read in every state, once', () => {
   reads.ask(0)
   add('fresh', 50)
   add('later', 200)
-  assert.ok(reads.expire(60, 500) <= 200)
+  assert.equal(reads.nextLook(500), 50)
+  reads.expire(60, 500)
+  assert.equal(reads.nextLook(500), 200)
   assert.deepEqual(seen.map((read) => read.name).sort(), ['asked', 'confirmed', 'fresh'])
   assert.equal(reads.size, 1)
   reads.applied(logIndex(7))
+  reads.release(10)
   assert.equal(seen.length, 3)
+})
+
+test('what becomes due together is released in portions, oldest first', () => {
+  const { reads, seen, add } = start()
+  for (const name of ['a', 'b', 'c', 'd', 'e']) add(name)
+  reads.confirmed(reads.ask(0), logIndex(3))
+  reads.applied(logIndex(3))
+  assert.equal(reads.release(2), true)
+  assert.equal(reads.size, 3)
+  add('late')
+  assert.equal(reads.release(2), true)
+  assert.equal(reads.release(2), false)
+  assert.deepEqual(
+    seen.map((read) => read.name),
+    ['a', 'b', 'c', 'd', 'e'],
+  )
+  assert.equal(reads.size, 1)
 })
 
 test('beyond the limit a read is refused, and closing fails what is left', () => {

@@ -4,7 +4,8 @@
  * (its message was lost), is asked again under a new context: reading twice is harmless.
  *
  * Promises: (1) every read is answered exactly once, at the latest at its deadline; (2) a read is never released by a
- * context that was asked for before the read came; (3) bounded: the caller's limit, and two contexts outstanding.
+ * context that was asked for before the read came; (3) bounded: the caller's limit, and two contexts outstanding; what is due is released in portions, so that thousands
+ * of reads that become due together make no long turn.
  */
 import type { LogIndex, Result } from '../base/index.ts'
 import { err, failure, ok } from '../base/index.ts'
@@ -26,10 +27,14 @@ export interface Reads {
   /** The core's answer for a context. */
   confirmed(context: number, index: LogIndex): void
   refused(context: number): void
-  /** Releases what `applied` covers. */
+  /** What `applied` covers is due. */
   applied(index: LogIndex): void
-  /** Contexts older than this are asked for again; reads past their deadline fail. Returns the next time to look. */
-  expire(nowMs: number, retryAfterMs: number): number
+  /** Answers up to `most` reads that are due; true where there are more. */
+  release(most: number): boolean
+  /** When `expire` has something to do at the earliest; no later than any deadline. */
+  nextLook(retryAfterMs: number): number
+  /** Contexts older than this are asked for again; reads past their deadline fail. */
+  expire(nowMs: number, retryAfterMs: number): void
   failAll(error: Failure): void
 }
 
@@ -39,11 +44,14 @@ export function createReads(maxReads: number): Reads {
   let fresh: Waiting[] = []
   const asked = new Map<number, Asked>()
   let confirmedReads: { index: LogIndex; reads: Waiting[] }[] = []
+  let due: Waiting[] = []
   let size = 0
   let nextContext = 1
   let appliedIndex = 0
+  /** A lower bound: the read that it came from may have been answered. */
+  let nextDeadline = Number.POSITIVE_INFINITY
 
-  const release = (reads: readonly Waiting[], result: Result<void>): void => {
+  const answer = (reads: readonly Waiting[], result: Result<void>): void => {
     size -= reads.length
     for (const read of reads) read.done(result)
   }
@@ -55,6 +63,10 @@ export function createReads(maxReads: number): Reads {
     fresh = group.reads.concat(fresh)
   }
 
+  const makeDue = (reads: readonly Waiting[]): void => {
+    due = due.length === 0 ? [...reads] : due.concat(reads)
+  }
+
   return {
     get size() {
       return size
@@ -63,6 +75,7 @@ export function createReads(maxReads: number): Reads {
       if (size >= maxReads)
         return failure('too-many-requests', `${size} reads wait at this server, the limit is ${maxReads}`)
       size++
+      if (read.deadlineMs < nextDeadline) nextDeadline = read.deadlineMs
       fresh.push(read)
       return undefined
     },
@@ -79,7 +92,7 @@ export function createReads(maxReads: number): Reads {
       const group = asked.get(context)
       if (group === undefined) return
       asked.delete(context)
-      if (index <= appliedIndex) release(group.reads, OK)
+      if (index <= appliedIndex) makeDue(group.reads)
       else confirmedReads.push({ index, reads: group.reads })
     },
     refused: again,
@@ -89,48 +102,58 @@ export function createReads(maxReads: number): Reads {
       const ready = confirmedReads.filter((group) => group.index <= index)
       if (ready.length === 0) return
       confirmedReads = confirmedReads.filter((group) => group.index > index)
-      for (const group of ready) release(group.reads, OK)
+      for (const group of ready) makeDue(group.reads)
+    },
+    release(most) {
+      if (due.length === 0) return false
+      const now = due.length <= most ? due : due.slice(0, most)
+      due = due.length <= most ? [] : due.slice(most)
+      answer(now, OK)
+      return due.length > 0
+    },
+    nextLook(retryAfterMs) {
+      let next = size === 0 ? Number.POSITIVE_INFINITY : nextDeadline
+      for (const { askedMs } of asked.values()) next = Math.min(next, askedMs + retryAfterMs)
+      return next
     },
     expire(nowMs, retryAfterMs) {
-      let next = Number.POSITIVE_INFINITY
-      const late: Waiting[] = []
-      const keep = (read: Waiting): boolean => {
-        if (read.deadlineMs <= nowMs) {
-          late.push(read)
-          return false
-        }
-        if (read.deadlineMs < next) next = read.deadlineMs
-        return true
-      }
-      for (const [context, group] of asked) {
-        if (nowMs - group.askedMs >= retryAfterMs) again(context)
-        else next = Math.min(next, group.askedMs + retryAfterMs)
-      }
-      fresh = fresh.filter(keep)
-      for (const [context, group] of asked)
-        asked.set(context, { askedMs: group.askedMs, reads: group.reads.filter(keep) })
-      confirmedReads = confirmedReads.map((group) => ({ index: group.index, reads: group.reads.filter(keep) }))
-      release(
-        late,
-        err(
-          failure(
-            'no-leader',
-            'no leader confirmed the read before its deadline: a linearizable read needs a majority of servers',
-          ),
-        ),
-      )
-      return next
+      for (const [context, { askedMs }] of asked) if (nowMs - askedMs >= retryAfterMs) again(context)
+      if (nowMs < nextDeadline) return
+      nextDeadline = Number.POSITIVE_INFINITY
+      const split = (reads: readonly Waiting[], late: Waiting[]): Waiting[] =>
+        reads.filter((read) => {
+          if (read.deadlineMs > nowMs) nextDeadline = Math.min(nextDeadline, read.deadlineMs)
+          else late.push(read)
+          return read.deadlineMs > nowMs
+        })
+      const unconfirmed: Waiting[] = []
+      const unapplied: Waiting[] = []
+      fresh = split(fresh, unconfirmed)
+      for (const [context, { askedMs, reads }] of asked)
+        asked.set(context, { askedMs, reads: split(reads, unconfirmed) })
+      confirmedReads = confirmedReads
+        .map(({ index, reads }) => ({ index, reads: split(reads, unapplied) }))
+        .filter(({ reads }) => reads.length > 0)
+      answer(unconfirmed, err(failure('no-leader', NOT_CONFIRMED)))
+      answer(unapplied, err(failure('timed-out', NOT_APPLIED)))
     },
     failAll(error) {
       const all = [
+        ...due,
         ...fresh,
         ...[...asked.values()].flatMap((group) => group.reads),
         ...confirmedReads.flatMap((group) => group.reads),
       ]
+      due = []
       fresh = []
       asked.clear()
       confirmedReads = []
-      release(all, err(error))
+      answer(all, err(error))
     },
   }
 }
+
+const NOT_CONFIRMED =
+  'no leader confirmed the read before its deadline: a linearizable read needs a majority of servers'
+const NOT_APPLIED =
+  'the read is confirmed, but this server had not caught up with it before the deadline: ask another server'

@@ -8,12 +8,13 @@
 import type { Failure, LogIndex, MemberId, Result, Term } from '../base/index.ts'
 import { err, failure, invariant, ok } from '../base/index.ts'
 import type { LogWrite } from '../log/index.ts'
-import type { RaftInput, RaftMessage, Ready, Role } from '../raft/index.ts'
+import type { RaftInput, RaftMessage, RaftStatus, Ready, Role } from '../raft/index.ts'
 import { createRaft, encodeConfig } from '../raft/index.ts'
 import type { PeerFrame } from '../wire/index.ts'
 import { encodeCommand } from '../wire/index.ts'
 import type { World } from '../world/index.ts'
 import { answerLost, createApplier } from './applier.ts'
+import { checkCommand } from './command-check.ts'
 import { createProposals } from './proposals.ts'
 import { createReads } from './reads.ts'
 import { recover } from './recovery.ts'
@@ -22,8 +23,14 @@ import { createSnapshotSender } from './snapshot-sender.ts'
 import { createTransfers } from './transfers.ts'
 import type { Replica, ReplicaEnvironment, ReplicaOptions } from './types.ts'
 
-/** How often deadlines of waiting requests are looked at while there are any. */
-const EXPIRY_STEP_MS = 20
+/** Least time between two looks at deadlines, and the pause before a member that refused a proposal is asked again. */
+const LOOK_STEP_MS = 20
+
+/** Reads answered in one turn: one takes about 5 microseconds. */
+const READS_PER_TURN = 1_000
+
+/** A storage engine that takes nothing for so long is not merely busy: its disk is full, or as good as that. */
+const PRESSURE_GRACE_MS = 1_000
 
 /** In election timeouts: an election that succeeds is over by then; until then requests wait, afterwards they are refused. */
 const LEADER_GRACE = 3
@@ -62,11 +69,14 @@ function createReplica(
   let term: Term = start.hardState.term
   let leaderlessSince = world.clock.monotonicMs()
   const leaderGraceMs = options.raft.electionTimeoutMs * LEADER_GRACE
+  const readRetryMs = options.raft.electionTimeoutMs / 2
   let scheduled = false
   let closed = false
   let logFull = false
+  /** Since when applying has waited for the engine. */
+  let pressureSince: number | undefined
   let timer: { at: number; cancel: () => void } | undefined
-  let expiryAt = Number.POSITIVE_INFINITY
+  let lookedAt = world.clock.monotonicMs()
 
   const applier = createApplier(world, options, environment, start, {
     tail: (from, through) => raft.tail(from, through),
@@ -110,9 +120,7 @@ function createReplica(
       ready = raft.ready()
     }
     applier.slice()
-    if (proposals.size + reads.size > 0 && expiryAt === Number.POSITIVE_INFINITY) {
-      expiryAt = world.clock.monotonicMs() + EXPIRY_STEP_MS
-    }
+    if (reads.release(READS_PER_TURN)) schedule()
     arm()
   }
 
@@ -131,30 +139,33 @@ function createReplica(
     const waiting = proposals.waiting()
     if (waiting.length === 0) return
     const now = world.clock.monotonicMs()
-    const data = waiting.map((entry) => entry.command)
-    const all = raft.step({ type: 'propose', data }, now)
+    let refusal: Failure | undefined
+    const all = raft.step({ type: 'propose', data: waiting.map((entry) => entry.command) }, now)
     for (const entry of waiting) {
-      // One by one where all at once is too much: the first ones may still fit.
-      const result = all.ok ? all : raft.step({ type: 'propose', data: [entry.command] }, now)
-      if (!result.ok && keepsWaiting(result.error)) continue
-      entry.attempts++
-      entry.waiting = false
-      if (!result.ok) proposals.refused(entry.sequence, result.error)
+      // One by one where all at once is too much: the first ones may still fit. After one that does not, none does.
+      if (!all.ok && refusal === undefined) {
+        const one = keepsWaiting(all.error) ? all : raft.step({ type: 'propose', data: [entry.command] }, now)
+        if (!one.ok) refusal = one.error
+      }
+      proposals.handed(entry)
+      if (refusal !== undefined) proposals.refused(entry.sequence, refusal, !keepsWaiting(refusal))
     }
   }
 
   const forward = (to: MemberId): void => {
+    let isThrough = true
     for (const entry of proposals.waiting()) {
-      entry.attempts++
-      entry.waiting = false
-      transport.sendControl(to, {
-        type: 'proposal',
-        group,
-        server: self,
-        incarnation: options.incarnation,
-        sequence: entry.sequence,
-        command: entry.command,
-      })
+      isThrough &&=
+        transport.sendControl(to, {
+          type: 'proposal',
+          group,
+          server: self,
+          incarnation: options.incarnation,
+          sequence: entry.sequence,
+          command: entry.command,
+        }) === 'sent'
+      if (isThrough) proposals.handed(entry)
+      else proposals.pause(entry)
     }
   }
 
@@ -168,6 +179,7 @@ function createReplica(
       const meta = ready.snapshot
       // The engine first: a log that begins at an index which the engine lacks could not be recovered.
       applier.restore(receiver.take(meta.index), meta, () => {
+        receiver.swapped()
         for (const sequence of proposals.sequences()) {
           if (applier.wasApplied(sequence)) proposals.complete(sequence, answerLost())
         }
@@ -228,13 +240,14 @@ function createReplica(
     role = change.role
     leader = change.leader
     term = change.term
-    transfers.leaderIs(leader)
+    transfers.leaderIs(self, leader)
+    if (role !== 'leader') sender.stop()
     environment.onChange(change)
     schedule()
   }
 
   /** True once there has been no leader for so long that waiting for one is no service to anybody. */
-  const leaderless = (now: number): boolean => leader === undefined && now - leaderlessSince > leaderGraceMs
+  const leaderless = (now: number): boolean => leader === undefined && now - leaderlessSince >= leaderGraceMs
 
   const noLeader = (): Failure =>
     failure(
@@ -242,15 +255,28 @@ function createReplica(
       `no server leads: fewer than a majority of the ${raft.status().config.voters.length} voters can reach each other`,
     )
 
-  const refuseUnsent = (): void => {
-    for (const sequence of proposals.sequences()) {
-      if (proposals.get(sequence)?.attempts === 0) proposals.complete(sequence, err(noLeader()))
+  /** When deadlines must be looked at next; not for every one of thousands of requests. */
+  const nextLook = (): number => {
+    let next = Math.min(proposals.nextDeadline, reads.nextLook(readRetryMs), transfers.nextDeadline)
+    if (proposals.hasPaused) next = 0
+    if (leader === undefined && proposals.size + reads.size > 0) next = Math.min(next, leaderlessSince + leaderGraceMs)
+    return Math.max(next, lookedAt + LOOK_STEP_MS)
+  }
+
+  const look = (now: number): void => {
+    lookedAt = now
+    proposals.resume()
+    if (leaderless(now)) {
+      proposals.failUnsent(noLeader())
+      reads.failAll(noLeader())
     }
-    reads.failAll(noLeader())
+    proposals.expire(now)
+    reads.expire(now, readRetryMs)
+    transfers.expire(now)
   }
 
   const arm = (): void => {
-    const at = Math.min(raft.nextDeadline(), expiryAt)
+    const at = Math.min(raft.nextDeadline(), nextLook())
     if (timer !== undefined && timer.at <= at) return
     timer?.cancel()
     timer = undefined
@@ -263,21 +289,18 @@ function createReplica(
     timer = undefined
     if (closed) return
     const now = world.clock.monotonicMs()
-    if (now >= expiryAt) {
-      expiryAt = Number.POSITIVE_INFINITY
-      if (leaderless(now)) refuseUnsent()
-      proposals.expire(now)
-      reads.expire(now, options.raft.electionTimeoutMs / 2)
-      transfers.expire(now)
-    }
+    if (now >= nextLook()) look(now)
     if (now >= raft.nextDeadline()) step({ type: 'tick' })
     schedule()
   }
 
   const onProposal = (from: MemberId, frame: Extract<PeerFrame, { type: 'proposal' }>): void => {
-    const result = logFull
-      ? err(failure('disk-full', 'the leader has no space left on its disk'))
-      : step({ type: 'propose', data: [frame.command] })
+    const unsound = checkCommand(frame, from, options.space)
+    const result = unsound
+      ? err(unsound)
+      : logFull
+        ? err(failure('disk-full', 'the leader has no space left on its disk'))
+        : step({ type: 'propose', data: [frame.command] })
     if (result.ok) return
     transport.sendControl(from, {
       type: 'proposalRefused',
@@ -291,17 +314,35 @@ function createReplica(
 
   const onRefusal = (frame: Extract<PeerFrame, { type: 'proposalRefused' }>): void => {
     if (frame.incarnation !== options.incarnation) return
-    const entry = proposals.get(frame.sequence)
-    if (entry === undefined) return
     const error = failure(frame.code, frame.message)
-    if (keepsWaiting(error)) {
-      // The member we took for the leader is not: take back this attempt, and try again in a later turn, by when
-      // news of another leader has probably come.
-      entry.attempts--
-      entry.waiting = true
-    } else {
-      proposals.refused(frame.sequence, error)
+    // Where the member that was taken for the leader is not: news of another has probably come by the next attempt.
+    proposals.refused(frame.sequence, error, !keepsWaiting(error))
+    schedule()
+  }
+
+  /** Why this server takes no write now. */
+  const writeRefusal = (now: number): Failure | undefined => {
+    if (closed) return failure('stopping', 'this server is shutting down')
+    if (logFull)
+      return failure('disk-full', 'this server has no space left on its disk: writes are refused until there is')
+    if (pressureSince !== undefined && now - pressureSince >= PRESSURE_GRACE_MS)
+      return failure('disk-full', 'the storage engine of this server can write nothing to its disk: writes are refused')
+    return leaderless(now) ? noLeader() : undefined
+  }
+
+  /**
+   * Up to where the log may go without cutting off a follower that catches up: else one that took a snapshot would be
+   * behind the log again by the time it has it, and need the next one for ever. Only while the log is not too large.
+   */
+  const heldBy = ({ progress }: RaftStatus): number => {
+    if (role !== 'leader' || log.stats().sizeBytes > options.maxHeldLogBytes) return Number.POSITIVE_INFINITY
+    let held = sender.lowestIndex
+    for (const peer of progress) {
+      if (peer.id === self || !peer.recentActive || peer.state === 'snapshot') continue
+      // What a probe begins after may be there already, by snapshot; what is pipelined may have to be sent again.
+      held = Math.min(held, peer.state === 'probe' ? peer.next - 1 : peer.match)
     }
+    return held
   }
 
   const replica: Replica = {
@@ -310,13 +351,7 @@ function createReplica(
       return applier.store
     },
     propose(request, answer) {
-      const refusal = closed
-        ? failure('stopping', 'this server is shutting down')
-        : logFull
-          ? failure('disk-full', 'this server has no space left on its disk: writes are refused until there is')
-          : leaderless(world.clock.monotonicMs())
-            ? noLeader()
-            : proposals.admit(request.bytes.length)
+      const refusal = writeRefusal(world.clock.monotonicMs()) ?? proposals.admit(request.bytes.length)
       if (refusal !== undefined) {
         answer(err(refusal))
         return
@@ -345,12 +380,12 @@ function createReplica(
       else schedule()
     },
     transferLeadership(to, deadlineMs, answer) {
+      if (closed) return answer(err(failure('stopping', 'this server is shutting down')))
       const result = step({ type: 'transferLeadership', to })
       if (!result.ok) answer(err(result.error))
       else if (leader === to) answer(ok())
       else {
         transfers.add(to, deadlineMs, answer)
-        expiryAt = Math.min(expiryAt, world.clock.monotonicMs() + EXPIRY_STEP_MS)
       }
     },
     successor(excluded) {
@@ -367,6 +402,7 @@ function createReplica(
       step({ type: 'message', message })
     },
     onFrame(from, frame) {
+      if (closed) return undefined
       switch (frame.type) {
         case 'proposal':
           return onProposal(from, frame)
@@ -379,29 +415,36 @@ function createReplica(
         case 'snapshotAck':
           return sender.onAck(from, frame)
         case 'raft':
-        case 'statusQuery':
-        case 'statusAnswer':
-        case 'transferLeadership':
         case 'stopping':
-          // The server's own, or not yet anybody's.
+          // The server's own.
           return undefined
         default:
           return frame satisfies never
       }
     },
     onBulkDrain: (peer) => sender.onDrain(peer),
-    onPeerDown(peer) {
-      sender.onDown(peer)
-      receiver.onDown(peer)
-      step({ type: 'unreachable', to: peer })
+    onPeerUp(peer, lane) {
+      // What it had not read of the last connection is lost, and only this server knows that it was sent.
+      if (lane === 'control' && peer === leader) {
+        proposals.rewind()
+        schedule()
+      }
+    },
+    onPeerDown(peer, lane) {
+      sender.onDown(peer, lane)
+      if (lane === 'bulk') receiver.onDown(peer)
+      else step({ type: 'unreachable', to: peer })
     },
     onEngineDurable() {
-      const base = applier.compactionBase(raft.status().firstIndex)
+      if (closed) return
+      const now = raft.status()
+      const base = applier.compactionBase(now.firstIndex, heldBy(now))
       if (base === undefined) return
       log.compact(group, base)
       step({ type: 'compacted', index: base.index })
     },
     onEnginePressure(underPressure) {
+      pressureSince = underPressure ? world.clock.monotonicMs() : undefined
       if (!underPressure) schedule()
     },
     onLogFull(full) {

@@ -3,7 +3,8 @@
  *
  * Promises: (1) one stream per follower; (2) what is sent is one consistent state, with the index, term and
  * configuration that belong to it; (3) never more than the lane's limit is queued: a slow follower slows its stream
- * only; (4) a stream ends: acknowledged, refused, link lost, or without progress for `snapshotTimeoutMs`.
+ * only; (4) a stream ends: acknowledged, refused, link lost, replaced by a newer one, leadership lost, or without progress
+ * for `snapshotTimeoutMs`; with it ends the pinned view; (5) no turn makes chunks for longer than SLICE_MS.
  */
 import type { LogIndex, MemberId } from '../base/index.ts'
 import { equalBytes, invariant } from '../base/index.ts'
@@ -17,8 +18,12 @@ import { decodePosition, encodePosition, positionKey } from './records.ts'
 import type { ReplicaEnvironment, ReplicaOptions } from './types.ts'
 
 const CHUNK_BYTES = 64 * 1024
-/** Chunks made in one turn, before other work gets its chance. */
-const CHUNKS_PER_TURN = 4
+/** Of a chunk: many small pairs take longer than a few large ones. */
+const CHUNK_PAIRS = 512
+/** Chunks are made for so long in one turn, before other work gets its chance. */
+const SLICE_MS = 4
+/** And not more than these, where time stands still. */
+const CHUNKS_PER_TURN = 8
 /** A stream that cannot even begin is reported this much later: at once, the core would ask again at once. */
 const REFUSAL_DELAY_MS = 100
 
@@ -43,7 +48,11 @@ export interface SnapshotSender {
   start(message: SnapshotMessage): void
   onAck(from: MemberId, frame: Extract<PeerFrame, { type: 'snapshotAck' }>): void
   onDrain(peer: MemberId): void
-  onDown(peer: MemberId): void
+  onDown(peer: MemberId, lane: 'control' | 'bulk'): void
+  /** The log must keep what comes after this index; Infinity where nothing is streamed. */
+  readonly lowestIndex: number
+  /** Ends all streams without a report: this member leads no longer. */
+  stop(): void
   close(): void
 }
 
@@ -58,24 +67,35 @@ export function createSnapshotSender(
   let nextId = 1
   let closed = false
 
-  const finish = (stream: Stream, success: boolean): void => {
-    if (streams.get(stream.to) !== stream) return
+  /** Lets go of all that the stream holds; false where it had ended before. */
+  const end = (stream: Stream, why: string): boolean => {
+    if (streams.get(stream.to) !== stream) return false
     streams.delete(stream.to)
     stream.timer.cancel()
     stream.cursor.close()
     stream.snapshot.close()
-    world.diagnostics.log(success ? 'info' : 'warn', 'snapshot-sent', {
-      to: stream.to,
-      index: stream.index,
-      pairs: stream.pairs,
-      success,
-    })
-    if (!closed) handlers.onDone(stream.to, stream.index, success)
+    const { to, index, pairs } = stream
+    world.diagnostics.log(why === '' ? 'info' : 'warn', 'snapshot-sent', { to, index, pairs, success: why === '', why })
+    return true
   }
+
+  /** `why` it failed; empty where it did not. */
+  const finish = (stream: Stream, why: string): void => {
+    if (end(stream, why) && !closed) handlers.onDone(stream.to, stream.index, why === '')
+  }
+
+  const startTimer = (stream: () => Stream): Timer =>
+    world.clock.setTimer(options.snapshotTimeoutMs, () =>
+      finish(stream(), `no progress in ${options.snapshotTimeoutMs} ms`),
+    )
 
   const watch = (stream: Stream): void => {
     stream.timer.cancel()
-    stream.timer = world.clock.setTimer(options.snapshotTimeoutMs, () => finish(stream, false))
+    stream.timer = startTimer(() => stream)
+  }
+
+  const stop = (why: string): void => {
+    for (const stream of streams.values()) end(stream, why)
   }
 
   const pump = (stream: Stream): void => {
@@ -88,15 +108,16 @@ export function createSnapshotSender(
   }
 
   const sendSome = (stream: Stream): void => {
-    for (let count = 0; count < CHUNKS_PER_TURN; count++) {
+    const startMs = world.clock.monotonicMs()
+    for (let count = 0; count < CHUNKS_PER_TURN && world.clock.monotonicMs() - startMs < SLICE_MS; count++) {
       const frame = stream.held ?? nextFrame(stream)
       const outcome = transport.sendBulk(stream.to, frame)
-      if (outcome === 'down') return finish(stream, false)
-      watch(stream)
+      if (outcome === 'down') return finish(stream, 'no connection')
       if (outcome === 'full') {
         stream.held = frame
         return
       }
+      watch(stream)
       stream.held = undefined
       if (frame.type === 'snapshotEnd') {
         stream.ended = true
@@ -109,7 +130,7 @@ export function createSnapshotSender(
   const nextFrame = (stream: Stream): PeerFrame => {
     const pairs: SnapshotPair[] = []
     let sizeBytes = 0
-    while (sizeBytes < CHUNK_BYTES && stream.cursor.next()) {
+    while (sizeBytes < CHUNK_BYTES && pairs.length < CHUNK_PAIRS && stream.cursor.next()) {
       const { key } = stream.cursor
       const value = equalBytes(key, positionKey(options.space))
         ? encodePosition({ ...decodePosition(stream.cursor.value), restored: true })
@@ -130,7 +151,10 @@ export function createSnapshotSender(
 
   return {
     start(message) {
-      if (closed || streams.has(message.to)) return
+      if (closed) return
+      // The core asks for another one only where the earlier one's outcome no longer matters.
+      const earlier = streams.get(message.to)
+      if (earlier !== undefined) end(earlier, 'replaced by a newer one')
       const opened = engine.openSnapshot()
       if (!opened.ok) return refuse(message)
       const snapshot = opened.value
@@ -164,7 +188,7 @@ export function createSnapshotSender(
         },
         ended: false,
         scheduled: false,
-        timer: world.clock.setTimer(options.snapshotTimeoutMs, () => finish(stream, false)),
+        timer: startTimer(() => stream),
       }
       streams.set(message.to, stream)
       pump(stream)
@@ -172,19 +196,27 @@ export function createSnapshotSender(
     onAck(from, frame) {
       const stream = streams.get(from)
       if (stream === undefined || stream.id !== frame.stream) return
-      finish(stream, frame.accepted && stream.ended)
+      const isWhole = frame.accepted && stream.ended
+      finish(stream, isWhole ? '' : (frame.failure?.message ?? 'refused'))
     },
     onDrain(peer) {
       const stream = streams.get(peer)
       if (stream !== undefined) pump(stream)
     },
-    onDown(peer) {
+    onDown(peer, lane) {
       const stream = streams.get(peer)
-      if (stream !== undefined) finish(stream, false)
+      // The answer comes on the control lane: once all is sent, losing that one loses the answer.
+      if (stream !== undefined && (lane === 'bulk' || stream.ended)) finish(stream, `lost the ${lane} connection`)
     },
+    get lowestIndex() {
+      let lowest = Number.POSITIVE_INFINITY
+      for (const { index } of streams.values()) lowest = Math.min(lowest, index)
+      return lowest
+    },
+    stop: () => stop('leadership lost'),
     close() {
       closed = true
-      for (const stream of streams.values()) finish(stream, false)
+      stop('this server is shutting down')
     },
   }
 }

@@ -4,7 +4,10 @@ import { err, failure, ok } from '../base/index.ts'
 
 export interface Transfers {
   add(to: MemberId, deadlineMs: number, done: (result: Result<void>) => void): void
-  leaderIs(leader: MemberId | undefined): void
+  /** Done where it is the one that was to lead; refused where it is a third. */
+  leaderIs(self: MemberId, leader: MemberId | undefined): void
+  /** No deadline is earlier. */
+  readonly nextDeadline: number
   expire(nowMs: number): void
   failAll(error: Failure): void
 }
@@ -20,8 +23,14 @@ export function createTransfers(): Transfers {
     add(to, deadlineMs, done) {
       waiting.push({ to, deadlineMs, done })
     },
-    leaderIs(leader) {
+    leaderIs(self, leader) {
       settle((transfer) => transfer.to === leader, ok())
+      if (leader === undefined || leader === self || waiting.length === 0) return
+      const message = `member ${leader.toString(16)} leads now, which is not the one that was to take over`
+      settle(() => true, err(failure('not-leader', message, { leader })))
+    },
+    get nextDeadline() {
+      return waiting.reduce((next, { deadlineMs }) => Math.min(next, deadlineMs), Number.POSITIVE_INFINITY)
     },
     expire(nowMs) {
       settle(

@@ -1,5 +1,5 @@
 /** What a replica needs from its server, and what it gives. */
-import type { Failure, GroupId, LogIndex, MemberId, Result, SpaceId, Term } from '../base/index.ts'
+import type { GroupId, LogIndex, MemberId, Result, SpaceId, Term } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import type { RecoveredGroup, WriteAheadLog } from '../log/index.ts'
 import type { MvccStore } from '../mvcc/index.ts'
@@ -14,7 +14,7 @@ export interface Transport {
   /** Raft messages; joined with those of other groups into one frame per peer and turn. */
   sendRaft(to: MemberId, message: RaftMessage): void
   /** A frame of its own on the control lane: forwarded proposals and their refusals. */
-  sendControl(to: MemberId, frame: PeerFrame): void
+  sendControl(to: MemberId, frame: PeerFrame): 'sent' | 'full' | 'down'
   /** A snapshot frame on the bulk lane. 'full': wait for `onBulkDrain`. */
   sendBulk(to: MemberId, frame: PeerFrame): 'sent' | 'full' | 'down'
   /** Stops and restarts reading what a peer sends on the bulk lane. */
@@ -33,6 +33,8 @@ export type ReplicaOptions = {
   readonly bootstrap: Config
   /** Entries kept in the log below the engine's durable index, for followers that are a little behind. */
   readonly keepEntries: number
+  /** The log keeps more for a follower that is catching up, as long as it is smaller than this, bytes. */
+  readonly maxHeldLogBytes: number
   /** Proposals of this server that wait for an answer; more are refused with too-many-requests. At most 32768. */
   readonly maxPendingProposals: number
   /** Likewise in bytes. */
@@ -89,7 +91,9 @@ export interface Replica {
   onRaft(message: RaftMessage): void
   onFrame(from: MemberId, frame: PeerFrame): void
   onBulkDrain(peer: MemberId): void
-  onPeerDown(peer: MemberId, reason: Failure | undefined): void
+  onPeerUp(peer: MemberId, lane: 'control' | 'bulk'): void
+  /** What was sent on this lane may be lost. */
+  onPeerDown(peer: MemberId, lane: 'control' | 'bulk'): void
   /** The engine made more durable: the log may be compacted. */
   onEngineDurable(): void
   onEnginePressure(underPressure: boolean): void

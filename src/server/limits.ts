@@ -32,6 +32,7 @@ export const LIMITS = {
   },
   replica: {
     keepEntries: 10_000,
+    maxHeldLogBytes: 1_073_741_824,
     maxPendingProposals: 16_384,
     maxPendingBytes: 67_108_864,
     maxPendingReads: 65_536,

@@ -161,11 +161,11 @@ function assemble(
     onUp(peer, lane, protocol) {
       stopper.peerIsBack(peer)
       world.diagnostics.log('info', 'peer-up', { peer: names.get(peer), lane, protocol })
-      if (lane === 'bulk') replica?.onBulkDrain(peer)
+      replica?.onPeerUp(peer, lane)
     },
     onDown(peer, lane, reason) {
       world.diagnostics.log('info', 'peer-down', { peer: names.get(peer), lane, reason: reason?.message })
-      replica?.onPeerDown(peer, reason)
+      replica?.onPeerDown(peer, lane)
     },
     onDrain(peer, lane) {
       if (lane === 'bulk') replica?.onBulkDrain(peer)

@@ -48,6 +48,19 @@ function* frames(messages: readonly GroupMessage[]): Generator<readonly GroupMes
   yield begin === 0 ? messages : messages.slice(begin)
 }
 
+function speaksForAnother(frame: PeerFrame, from: MemberId): boolean {
+  switch (frame.type) {
+    case 'raft':
+      return frame.messages.some(({ message }) => message.from !== from)
+    case 'proposal':
+      return frame.server !== from
+    case 'snapshotStart':
+      return frame.from !== from
+    default:
+      return false
+  }
+}
+
 export function createTransport(world: World, links: () => Links, peers: () => readonly MemberId[]): ServerTransport {
   let waiting = new Map<MemberId, GroupMessage[]>()
 
@@ -68,9 +81,7 @@ export function createTransport(world: World, links: () => Links, peers: () => r
         if (list === undefined) waiting.set(to, [{ group, message }])
         else list.push({ group, message })
       },
-      sendControl(to, frame) {
-        send(to, 'control', frame)
-      },
+      sendControl: (to, frame) => send(to, 'control', frame),
       sendBulk: (to, frame) => send(to, 'bulk', frame),
       pauseBulk: (from) => links().pause(from, 'bulk'),
       resumeBulk: (from) => links().resume(from, 'bulk'),
@@ -85,7 +96,7 @@ export function createTransport(world: World, links: () => Links, peers: () => r
         return undefined
       }
       const frame = decoded.value
-      if (frame.type === 'raft' && frame.messages.some(({ message }) => message.from !== from)) {
+      if (speaksForAnother(frame, from)) {
         world.diagnostics.log('error', 'peer-speaks-for-another', { from })
         return undefined
       }

@@ -46,17 +46,13 @@ const TAG = {
   snapshotChunk: 5,
   snapshotEnd: 6,
   snapshotAck: 7,
-  statusQuery: 8,
-  statusAnswer: 9,
-  transferLeadership: 10,
-  stopping: 11,
+  stopping: 8,
 } as const satisfies Record<PeerFrame['type'], number>
 
 const TYPES: ReadonlyMap<number, PeerFrame['type']> = new Map<number, PeerFrame['type']>(
   Object.entries(TAG).map(([type, tag]) => [tag, type as PeerFrame['type']]),
 )
 
-const ROLES = ['follower', 'preCandidate', 'candidate', 'leader'] as const
 /** UTF-8 takes at most three bytes for a UTF-16 code unit. */
 const MAX_TEXT_BYTES = MAX_TEXT_CHARS * 3
 
@@ -95,10 +91,7 @@ function putFrame(writer: Writer, frame: PeerFrame): void {
       putU32(writer, frame.group)
       putU64(writer, frame.incarnation)
       putCount(writer, frame.sequence)
-      putFailure(writer, frame)
-      putFlag(writer, frame.leader !== undefined)
-      if (frame.leader !== undefined) putU64(writer, frame.leader)
-      return
+      return putFailure(writer, frame)
     case 'snapshotStart':
       putStream(writer, frame)
       putU64(writer, frame.from)
@@ -110,35 +103,16 @@ function putFrame(writer: Writer, frame: PeerFrame): void {
     case 'snapshotChunk':
       putStream(writer, frame)
       putCount(writer, frame.sequence)
-      putChecksum(writer, frame.checksum)
       return putPairs(writer, frame.pairs)
     case 'snapshotEnd':
       putStream(writer, frame)
-      putCount(writer, frame.pairs)
-      return putChecksum(writer, frame.checksum)
+      return putCount(writer, frame.pairs)
     case 'snapshotAck':
       putStream(writer, frame)
       putFlag(writer, frame.accepted)
-      putFlag(writer, frame.received !== undefined)
-      if (frame.received !== undefined) putCount(writer, frame.received)
       putFlag(writer, frame.failure !== undefined)
       if (frame.failure !== undefined) putFailure(writer, frame.failure)
       return
-    case 'statusQuery':
-      putU32(writer, frame.group)
-      return putCount(writer, frame.id)
-    case 'statusAnswer':
-      putU32(writer, frame.group)
-      putCount(writer, frame.id)
-      putU8(writer, ROLES.indexOf(frame.role))
-      putCount(writer, frame.term)
-      putCount(writer, frame.durableIndex)
-      putCount(writer, frame.commitIndex)
-      putCount(writer, frame.appliedIndex)
-      return putCount(writer, frame.revision)
-    case 'transferLeadership':
-      putU32(writer, frame.group)
-      return putU64(writer, frame.to)
     case 'stopping':
       return
     default:
@@ -160,9 +134,7 @@ function getFrame(reader: Reader, type: PeerFrame['type']): PeerFrame {
       const group = getGroup(reader)
       const incarnation = getU64(reader)
       const sequence = getCount(reader)
-      const why = getFailure(reader)
-      const leader = getFlag(reader) ? { leader: getMember(reader) } : {}
-      return { type, group, incarnation, sequence, ...why, ...leader }
+      return { type, group, incarnation, sequence, ...getFailure(reader) }
     }
     case 'snapshotStart': {
       const { group, stream } = getStream(reader)
@@ -175,35 +147,18 @@ function getFrame(reader: Reader, type: PeerFrame['type']): PeerFrame {
     case 'snapshotChunk': {
       const { group, stream } = getStream(reader)
       const sequence = getCount(reader)
-      const checksum = getChecksum(reader)
-      return { type, group, stream, sequence, pairs: getPairs(reader), ...checksum }
+      return { type, group, stream, sequence, pairs: getPairs(reader) }
     }
     case 'snapshotEnd': {
       const { group, stream } = getStream(reader)
-      const pairs = getCount(reader)
-      return { type, group, stream, pairs, ...getChecksum(reader) }
+      return { type, group, stream, pairs: getCount(reader) }
     }
     case 'snapshotAck': {
       const { group, stream } = getStream(reader)
       const accepted = getFlag(reader)
-      const received = getFlag(reader) ? { received: getCount(reader) } : {}
       const why = getFlag(reader) ? { failure: getFailure(reader) } : {}
-      return { type, group, stream, accepted, ...received, ...why }
+      return { type, group, stream, accepted, ...why }
     }
-    case 'statusQuery':
-      return { type, group: getGroup(reader), id: getCount(reader) }
-    case 'statusAnswer': {
-      const group = getGroup(reader)
-      const id = getCount(reader)
-      const role = ROLES[getU8(reader)]
-      if (role === undefined) fault(reader, 'unknown role')
-      const term = getTerm(reader)
-      const [durableIndex, commitIndex, appliedIndex] = [getIndex(reader), getIndex(reader), getIndex(reader)]
-      const revision = getCount(reader)
-      return { type, group, id, role: role ?? 'follower', term, durableIndex, commitIndex, appliedIndex, revision }
-    }
-    case 'transferLeadership':
-      return { type, group: getGroup(reader), to: getMember(reader) }
     case 'stopping':
       return { type }
     default:
@@ -230,15 +185,6 @@ function putStream(writer: Writer, frame: { readonly group: GroupId; readonly st
 
 function getStream(reader: Reader): { group: GroupId; stream: number } {
   return { group: getGroup(reader), stream: getCount(reader) }
-}
-
-function putChecksum(writer: Writer, checksum: number | undefined): void {
-  putFlag(writer, checksum !== undefined)
-  if (checksum !== undefined) putU32(writer, checksum)
-}
-
-function getChecksum(reader: Reader): { checksum?: number } {
-  return getFlag(reader) ? { checksum: getU32(reader) } : {}
 }
 
 function putPairs(writer: Writer, pairs: readonly SnapshotPair[]): void {

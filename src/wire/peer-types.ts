@@ -81,8 +81,6 @@ export type PeerFrame =
       readonly sequence: number
       readonly code: FailureCode
       readonly message: string
-      /** Who leads, where the refusing member knows. */
-      readonly leader?: MemberId
     }
   /** Bulk lane. `config` is the core's encoding; `index` and `indexTerm` say where the state belongs in the log. */
   | {
@@ -96,47 +94,29 @@ export type PeerFrame =
       readonly indexTerm: Term
       readonly config: Uint8Array
     }
-  /** Bulk lane. `checksum`, where given, is the sender's CRC-32 over what it read: carried, not judged, here. */
+  /** Bulk lane. That it arrives unchanged is links' affair. */
   | {
       readonly type: 'snapshotChunk'
       readonly group: GroupId
       readonly stream: number
       readonly sequence: number
       readonly pairs: readonly SnapshotPair[]
-      readonly checksum?: number
     }
-  /** Bulk lane. How many pairs all chunks had; `checksum` as above, over all of them. */
+  /** Bulk lane. How many pairs all chunks had. */
   | {
       readonly type: 'snapshotEnd'
       readonly group: GroupId
       readonly stream: number
       readonly pairs: number
-      readonly checksum?: number
     }
-  /** `received`: chunks that arrived in order. `failure`: why it was not accepted, for the sender's log. */
+  /** `failure`: why it was not accepted, for the sender's log. */
   | {
       readonly type: 'snapshotAck'
       readonly group: GroupId
       readonly stream: number
       readonly accepted: boolean
-      readonly received?: number
       readonly failure?: { readonly code: FailureCode; readonly message: string }
     }
-  /** How far is this replica? `id` comes back in the answer. */
-  | { readonly type: 'statusQuery'; readonly group: GroupId; readonly id: number }
-  | {
-      readonly type: 'statusAnswer'
-      readonly group: GroupId
-      readonly id: number
-      readonly role: 'follower' | 'preCandidate' | 'candidate' | 'leader'
-      readonly term: Term
-      readonly durableIndex: LogIndex
-      readonly commitIndex: LogIndex
-      readonly appliedIndex: LogIndex
-      readonly revision: number
-    }
-  /** A request to the leader to hand leadership to `to`. */
-  | { readonly type: 'transferLeadership'; readonly group: GroupId; readonly to: MemberId }
   /** The sender is about to stop: it is a bad successor, and its absence no news. */
   | { readonly type: 'stopping' }
 

@@ -13,7 +13,6 @@ const terms: fc.Arbitrary<Term> = count.map(term)
 const member: fc.Arbitrary<MemberId> = fc.bigInt(1n, 2n ** 64n - 1n).map(memberId)
 const group: fc.Arbitrary<GroupId> = fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(groupId)
 const u64: fc.Arbitrary<bigint> = fc.bigInt(0n, 2n ** 64n - 1n)
-const u32: fc.Arbitrary<number> = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 /** Some long enough to become parts of their own. */
 const bytes: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 9, arbitrary: fc.uint8Array({ maxLength: 40 }) },
@@ -121,7 +120,6 @@ const frameByType: { readonly [K in PeerFrame['type']]: fc.Arbitrary<PeerFrame> 
       sequence: count,
       code,
       message,
-      leader: member,
     },
     { requiredKeys: ['type', 'group', 'incarnation', 'sequence', 'code', 'message'] },
   ),
@@ -143,12 +141,11 @@ const frameByType: { readonly [K in PeerFrame['type']]: fc.Arbitrary<PeerFrame> 
       stream: count,
       sequence: count,
       pairs: fc.array(fc.record({ key: bytes, value: bytes }), { maxLength: 6 }),
-      checksum: u32,
     },
     { requiredKeys: ['type', 'group', 'stream', 'sequence', 'pairs'] },
   ),
   snapshotEnd: fc.record(
-    { type: fc.constant('snapshotEnd' as const), group, stream: count, pairs: count, checksum: u32 },
+    { type: fc.constant('snapshotEnd' as const), group, stream: count, pairs: count },
     { requiredKeys: ['type', 'group', 'stream', 'pairs'] },
   ),
   snapshotAck: fc.record(
@@ -157,24 +154,10 @@ const frameByType: { readonly [K in PeerFrame['type']]: fc.Arbitrary<PeerFrame> 
       group,
       stream: count,
       accepted: fc.boolean(),
-      received: count,
       failure: fc.record({ code, message }),
     },
     { requiredKeys: ['type', 'group', 'stream', 'accepted'] },
   ),
-  statusQuery: fc.record({ type: fc.constant('statusQuery' as const), group, id: count }),
-  statusAnswer: fc.record({
-    type: fc.constant('statusAnswer' as const),
-    group,
-    id: count,
-    role: fc.constantFrom('follower' as const, 'preCandidate' as const, 'candidate' as const, 'leader' as const),
-    term: terms,
-    durableIndex: index,
-    commitIndex: index,
-    appliedIndex: index,
-    revision: count,
-  }),
-  transferLeadership: fc.record({ type: fc.constant('transferLeadership' as const), group, to: member }),
   stopping: fc.constant({ type: 'stopping' as const }),
 }
 
@@ -252,7 +235,6 @@ export const exampleFrames: { readonly [K in PeerFrame['type']]: PeerFrame } = {
     sequence: 17,
     code: 'not-leader',
     message: 'größer',
-    leader: B,
   },
   snapshotStart: {
     type: 'snapshotStart',
@@ -274,7 +256,6 @@ export const exampleFrames: { readonly [K in PeerFrame['type']]: PeerFrame } = {
       { key: utf8('k'), value: utf8('v') },
       { key: utf8('l'), value: new Uint8Array(0) },
     ],
-    checksum: 0xdeadbeef,
   },
   snapshotEnd: { type: 'snapshotEnd', group: G, stream: 2, pairs: 2 },
   snapshotAck: {
@@ -282,22 +263,8 @@ export const exampleFrames: { readonly [K in PeerFrame['type']]: PeerFrame } = {
     group: G,
     stream: 2,
     accepted: false,
-    received: 1,
     failure: { code: 'disk-full', message: 'no' },
   },
-  statusQuery: { type: 'statusQuery', group: G, id: 1 },
-  statusAnswer: {
-    type: 'statusAnswer',
-    group: G,
-    id: 1,
-    role: 'leader',
-    term: term(5),
-    durableIndex: logIndex(11),
-    commitIndex: logIndex(10),
-    appliedIndex: logIndex(9),
-    revision: 6,
-  },
-  transferLeadership: { type: 'transferLeadership', group: G, to: B },
   stopping: { type: 'stopping' },
 }
 
