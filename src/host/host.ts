@@ -55,11 +55,13 @@ export function startServer(
 
 function running(world: World, server: Server, port: Port): RunningServer {
   let stopping: (() => void)[] | undefined
+  let stopped = false
   return {
     memberId: server.memberId,
     address: port.address,
     status: () => server.status(),
     stop(done) {
+      if (stopped) return world.endOfTurn(done)
       if (stopping !== undefined) {
         stopping.push(done)
         return
@@ -70,6 +72,7 @@ function running(world: World, server: Server, port: Port): RunningServer {
         port.drain(LIMITS.drainMs, () =>
           server.close(() =>
             port.close(() => {
+              stopped = true
               world.diagnostics.log('info', 'stopped')
               for (const tell of stopping ?? []) tell()
             }),

@@ -49,6 +49,8 @@ export interface Applier {
   slice(): void
   /** Swaps the staged state in; `done` once that is durable. */
   restore(staged: EngineRestore, meta: SnapshotMeta, done: () => void): void
+  /** Applies nothing from then on. */
+  close(): void
   /** Whether a proposal of this run of this server has been applied. */
   wasApplied(sequence: number): boolean
   /** Where the log may be cut now, keeping some entries, and those above `heldBy`; undefined where that is not worth it. */
@@ -78,6 +80,7 @@ export function createApplier(
   let fetching = false
   let fetched: readonly Entry[] | undefined
   let restoring = false
+  let closed = false
 
   function loadWindows(): ReturnType<typeof createWindows> {
     const loaded = createWindows()
@@ -103,6 +106,7 @@ export function createApplier(
     fetching = true
     log.read(group, from, allowed, READ_BYTES, (result) => {
       fetching = false
+      if (closed) return
       if (restoring || from !== appliedIndex + 1) return handlers.wake()
       invariant(result.ok, 'committed-entry-readable', () => `index ${from}: ${result.ok ? '' : result.error.message}`)
       fetched = result.value
@@ -208,7 +212,7 @@ export function createApplier(
       if (index > allowed) allowed = index
     },
     slice() {
-      if (restoring || fetching || engine.underPressure) return
+      if (closed || restoring || fetching || engine.underPressure) return
       if (appliedIndex >= allowed) return scrub()
       const entries = nextEntries()
       if (entries === undefined) return
@@ -233,6 +237,9 @@ export function createApplier(
         handlers.onApplied(appliedIndex)
         handlers.wake()
       })
+    },
+    close() {
+      closed = true
     },
     wasApplied: (sequence) => windows.applied(options.self, options.incarnation, sequence),
     compactionBase(firstIndex, heldBy) {

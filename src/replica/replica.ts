@@ -227,6 +227,7 @@ function createReplica(
 
   const readFor = (wanted: Ready['entriesWanted'][number]): void => {
     log.read(group, wanted.from, wanted.through, wanted.maxBytes, (result) => {
+      if (closed) return
       if (!result.ok && result.error.code !== 'compacted') {
         world.diagnostics.log('error', 'log-read-failed', { group, from: wanted.from, message: result.error.message })
       }
@@ -470,6 +471,7 @@ function createReplica(
       if (closed) return
       closed = true
       timer?.cancel()
+      applier.close()
       sender.close()
       receiver.close()
       const stopping = failure('stopping', 'this server is shutting down')

@@ -1,6 +1,7 @@
 /**
  * Who a server is, across restarts: one small file, replaced atomically. Drawn at first start: the instance id, which
- * tells a server from one that took its name with an empty disk. Grown at every start: the incarnation.
+ * tells a server from one that took its name with an empty disk. Grown at every start: the incarnation. Once the log
+ * holds the beginning of the group, that is noted as well: a log without it has then lost what it acknowledged.
  */
 import type { ClusterId, MemberId, Result } from '../base/index.ts'
 import { clusterId, err, failure, fromHex, memberId, ok, text, toHex, utf8 } from '../base/index.ts'
@@ -15,6 +16,8 @@ export type Identity = {
   /** 16 bytes. */
   readonly instance: Uint8Array
   readonly incarnation: bigint
+  /** The log has held its groups' beginnings. */
+  readonly founded: boolean
   /** Instance ids of peers, as persisted before their first message was answered. */
   readonly peers: ReadonlyMap<MemberId, Uint8Array>
 }
@@ -65,7 +68,7 @@ export function openIdentity(
       }
       identity = { ...found, incarnation: found.incarnation + 1n }
     } else {
-      identity = { ...expected, instance: world.random.bytes(16), incarnation: 1n, peers: new Map() }
+      identity = { ...expected, instance: world.random.bytes(16), incarnation: 1n, founded: false, peers: new Map() }
     }
     saveIdentity(world, directory, identity, (saved) => done(saved.ok ? ok(identity) : saved))
   })
@@ -85,6 +88,7 @@ export function saveIdentity(
       name: identity.name,
       instance: toHex(identity.instance),
       incarnation: identity.incarnation.toString(),
+      founded: identity.founded,
       peers: Object.fromEntries([...identity.peers].map(([id, instance]) => [id.toString(16), toHex(instance)])),
     },
     undefined,
@@ -111,11 +115,13 @@ function parse(bytes: Uint8Array, path: string): Result<Identity> {
   const name = fields.get('name')
   const instance = parseInstance(fields.get('instance'))
   const incarnation = fields.get('incarnation')
+  const founded = fields.get('founded')
   const peers = fields.get('peers')
   if (cluster === undefined || member === undefined) return err(damaged(path, 'cluster or member is no 64-bit hex id'))
   if (typeof name !== 'string' || instance === undefined) return err(damaged(path, 'name or instance is missing'))
   if (typeof incarnation !== 'string' || !/^\d{1,19}$/.test(incarnation))
     return err(damaged(path, 'incarnation is no number'))
+  if (typeof founded !== 'boolean') return err(damaged(path, 'founded is neither true nor false'))
   if (typeof peers !== 'object' || peers === null) return err(damaged(path, 'peers is no object'))
   const known = new Map<MemberId, Uint8Array>()
   for (const [key, value] of Object.entries(peers)) {
@@ -130,6 +136,7 @@ function parse(bytes: Uint8Array, path: string): Result<Identity> {
     name,
     instance,
     incarnation: BigInt(incarnation),
+    founded,
     peers: known,
   })
 }

@@ -8,12 +8,17 @@ import type { Replica } from '../replica/index.ts'
 import type { World } from '../world/index.ts'
 import type { Answer, Read, Write } from './requests.ts'
 
-/** Keys that a read looks at before others get their turn. */
-const KEYS_PER_SLICE = 2_000
+/** Time that a read takes before others get their turn, and records between two looks at the clock. */
+const SLICE_MS = 5
+const RECORDS_PER_LOOK = 250
+/** And not more than these, where time stands still. */
+const LOOKS_PER_SLICE = 40
 
 export interface Router {
   write(write: Write, done: (result: Result<Answer>) => void): void
   read(read: Read, done: (result: Result<Answer>) => void): void
+  /** Reads under way are refused: the state will not be there any more. */
+  close(): void
 }
 
 export function createRouter(
@@ -22,6 +27,8 @@ export function createRouter(
   find: (space: string) => Replica | undefined,
 ): Router {
   const deadline = (asked: number): number => Math.min(asked, world.clock.monotonicMs() + requestTimeoutMs)
+
+  let closed = false
 
   const unknown = (space: string): Failure =>
     failure('space-unknown', `there is no space ${JSON.stringify(space)}; this cluster has "default"`)
@@ -35,10 +42,15 @@ export function createRouter(
     const { store } = replica
     const cursor = store.range(read.request)
     const slice = (): void => {
+      if (closed) return done(err(failure('stopping', 'this server is shutting down')))
       if (read.cancelled()) return done(err(failure('timed-out', 'the client has gone')))
       // A received snapshot has replaced the state: begin again on the new one.
       if (replica.store !== store) return readSlices(read, replica, deadlineMs, done)
-      if (cursor.step(KEYS_PER_SLICE)) return done(cursor.result())
+      const startMs = world.clock.monotonicMs()
+      for (let looks = 0; looks < LOOKS_PER_SLICE; looks++) {
+        if (cursor.step(RECORDS_PER_LOOK)) return done(cursor.result())
+        if (world.clock.monotonicMs() - startMs >= SLICE_MS) break
+      }
       if (world.clock.monotonicMs() > deadlineMs)
         return done(err(failure('timed-out', 'the range was not read before the deadline: ask for less, with a limit')))
       world.endOfTurn(slice)
@@ -64,6 +76,9 @@ export function createRouter(
         if (confirmed.ok) readSlices(read, replica, deadlineMs, done)
         else done(confirmed)
       })
+    },
+    close() {
+      closed = true
     },
   }
 }

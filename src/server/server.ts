@@ -2,7 +2,7 @@
  * One member: its identity, its disk, its links, and the replicas it hosts. Everything opens in an order in which each
  * step's failure can be told and undone; nothing is answered before all of it stands.
  */
-import type { GroupId, MemberId, Result } from '../base/index.ts'
+import type { Failure, GroupId, MemberId, Result } from '../base/index.ts'
 import { err, failure, groupId, ok, spaceId } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import { openEngine } from '../engine/index.ts'
@@ -186,6 +186,8 @@ function assemble(
 
   /** One save at a time; whoever waits is told after a save that began once its change was made. */
   let saving = false
+  /** While the server closes: the directory may only be given up when nothing is written there any more. */
+  let afterSaves: (() => void) | undefined
   let unsaved: (() => void)[] = []
   const savePeers = (persisted: () => void): void => {
     unsaved.push(persisted)
@@ -199,6 +201,7 @@ function assemble(
       else world.diagnostics.log('error', 'identity-not-saved', { message: saved.error.message })
       const more = unsaved.pop()
       if (more !== undefined) savePeers(more)
+      else afterSaves?.()
     })
   }
 
@@ -309,18 +312,46 @@ function assemble(
       status,
       handOver: (handed) => stopper.handOver(handed),
       close(closed) {
+        router.close()
         live.close()
+        links.close()
+        const ended = (): void => {
+          release()
+          closed()
+        }
         engine.checkpoint(() =>
           log.close(() =>
             engine.close(() => {
-              links.close()
-              release()
-              closed()
+              if (saving) afterSaves = ended
+              else ended()
             }),
           ),
         )
       },
     }
+  }
+
+  const giveUp = (why: Failure): void => {
+    links.close()
+    log.close(() => engine.close(() => done(err(why))))
+  }
+  const recovered = log.recovered.find((group) => group.group === GROUP)
+  if (identity.founded && recovered === undefined) {
+    return giveUp(
+      failure(
+        'log-damaged',
+        `${options.dataDirectory}/log holds nothing of what this server has acknowledged: its files are missing`,
+      ),
+    )
+  }
+  const found = (live: Replica, then: () => void): void => {
+    if (identity.founded) return then()
+    identity = { ...identity, founded: true }
+    saveIdentity(world, options.dataDirectory, identity, (saved) => {
+      if (saved.ok) return then()
+      live.close()
+      giveUp(saved.error)
+    })
   }
 
   openReplica(
@@ -338,21 +369,17 @@ function assemble(
       },
       ...LIMITS.replica,
       keepEntries: options.tuning?.keepEntries ?? LIMITS.replica.keepEntries,
+      snapshotTimeoutMs: options.tuning?.snapshotTimeoutMs ?? LIMITS.replica.snapshotTimeoutMs,
     },
     {
       log,
       engine,
       transport: transport.of(GROUP),
-      recovered: log.recovered.find((group) => group.group === GROUP),
+      recovered,
       onChange,
     },
     (opened) => {
-      if (!opened.ok) {
-        links.close()
-        log.close(() => engine.close(() => done(err(opened.error))))
-        return
-      }
-      replica = opened.value
+      if (!opened.ok) return giveUp(opened.error)
       const live = opened.value
       hooks.onFull = (full) => {
         world.diagnostics.log(full ? 'error' : 'info', full ? 'disk-full' : 'disk-has-space')
@@ -360,8 +387,11 @@ function assemble(
       }
       hooks.onPressure = (under) => live.onEnginePressure(under)
       hooks.onDurable = () => live.onEngineDurable()
-      setPeers()
-      done(ok(serverOver(live)))
+      found(live, () => {
+        replica = live
+        setPeers()
+        done(ok(serverOver(live)))
+      })
     },
   )
 }

@@ -49,16 +49,9 @@ function* frames(messages: readonly GroupMessage[]): Generator<readonly GroupMes
 }
 
 function speaksForAnother(frame: PeerFrame, from: MemberId): boolean {
-  switch (frame.type) {
-    case 'raft':
-      return frame.messages.some(({ message }) => message.from !== from)
-    case 'proposal':
-      return frame.server !== from
-    case 'snapshotStart':
-      return frame.from !== from
-    default:
-      return false
-  }
+  if (frame.type === 'raft') return frame.messages.some(({ message }) => message.from !== from)
+  if (frame.type === 'proposal') return frame.server !== from
+  return frame.type === 'snapshotStart' && frame.from !== from
 }
 
 export function createTransport(world: World, links: () => Links, peers: () => readonly MemberId[]): ServerTransport {

@@ -46,6 +46,8 @@ export type Tuning = {
   readonly checkpointDelayMs: number
   /** Length at which a segment of the log is closed, bytes. */
   readonly segmentBytes: number
+  /** A snapshot stream that does not go on for this long is given up, milliseconds. */
+  readonly snapshotTimeoutMs: number
 }
 
 export type ServerEvent =
