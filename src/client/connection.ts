@@ -1,133 +1,51 @@
 /**
- * The client's connection to one server: dialled when first needed, shared by all calls, written to once a turn. A
- * connection that ends, or that the server asks to leave, is dialled anew by the next call; what is open on the one that
- * is left may still end there.
+ * The client's side of one server: connected when first needed, introduced (is it Skein?), shared by all calls. When a
+ * connection ends, the next call makes a new one. A server that accepts and does not introduce itself in time counts as
+ * unreachable: nothing has been asked of it yet, so its calls can go elsewhere.
  */
 import type { Failure, Result } from '../base/index.ts'
-import { failure } from '../base/index.ts'
-import type { GrpcClientConnection, GrpcStatus, Metadata } from '../wire/index.ts'
-import { createGrpcClient, GRPC_STATUS } from '../wire/index.ts'
-import type { Address, Connection, ConnectionHandlers, TlsOptions, World } from '../world/index.ts'
+import { EMPTY, failure } from '../base/index.ts'
+import type { DescribeResponse, Metadata } from '../wire/index.ts'
+import { decodeDescribeResponse, DESCRIBE_PATH, GRPC_STATUS } from '../wire/index.ts'
+import type { Address, Connection, TlsOptions, World } from '../world/index.ts'
+import type { Ended, Link } from './link.ts'
+import { createLink } from './link.ts'
 
-export type Outcome = 'answered' | 'not-processed' | 'unknown'
+export type { Ended } from './link.ts'
 
-/** How a unary call ended: the message where the status is ok. */
-export type Ended = { readonly status: GrpcStatus; readonly outcome: Outcome; readonly message: Uint8Array | undefined }
+/** What is known of the server at the other end: undefined where it is no Skein. */
+export type Introduced = DescribeResponse | undefined
+
+export type Asked = {
+  readonly path: string
+  /** Chosen once it is known who is at the other end. Undefined: the call must not be sent there. */
+  readonly metadata: (server: Introduced) => Metadata | undefined
+  readonly message: Uint8Array
+  readonly deadlineMs: number
+}
 
 export interface ServerConnection {
   readonly address: Address
-  /** Calls `done` once; `unreachable` failures come as status unavailable with outcome not-processed. */
-  call(path: string, metadata: Metadata, message: Uint8Array, deadlineMs: number, done: (ended: Ended) => void): void
+  /** Calls `done` once. What was never sent ends as not-processed. */
+  call(asked: Asked, done: (ended: Ended) => void): void
+  /** The next call asks the server anew who and how far it is. */
+  forgetIntroduction(): void
   close(): void
 }
 
-const LIMITS = {
-  maxMessageBytes: 64 * 1024 * 1024,
-  maxConcurrentCalls: 1_000,
-  maxHeaderListBytes: 64 * 1024,
-  callWindowBytes: 8 * 1024 * 1024,
-  connectionWindowBytes: 16 * 1024 * 1024,
-  maxOutputBytes: 64 * 1024 * 1024,
-} as const
+/** Calls that wait for a connection or for room on it; more are refused. */
+const MAX_WAITING = 16_384
 
-type Call = {
-  message: Uint8Array | undefined
-  readonly settle: (ended: Ended) => void
-}
+type Waiting = { readonly start: (link: Link) => boolean; readonly fail: (why: Failure) => void }
 
-/** One byte stream, from its dial to its end, with the calls that are open on it. */
-class Line {
-  readonly calls: Map<number, Call> = new Map()
-  readonly machine: GrpcClientConnection
-  private readonly world: World
-  private readonly connection: Connection
-  private isFlushing = false
-  private isLeaving = false
+type State =
+  | { readonly type: 'idle' }
+  | { readonly type: 'dialling' }
+  | { readonly type: 'introducing'; readonly link: Link }
+  | { readonly type: 'ready'; readonly link: Link; readonly server: Introduced }
+  | { readonly type: 'closed' }
 
-  constructor(
-    world: World,
-    connection: Connection,
-    address: Address,
-    isTls: boolean,
-    events: { onRoom(): void; onLeft(line: Line): void },
-  ) {
-    this.world = world
-    this.connection = connection
-    this.machine = createGrpcClient(
-      LIMITS,
-      {
-        onMessage: (id, message) => {
-          const call = this.calls.get(id)
-          if (call !== undefined) call.message = message
-        },
-        onEnd: (id, status, outcome) => {
-          this.end(id, status, outcome)
-          events.onRoom()
-        },
-        onWritable() {},
-        onClosing: () => {
-          this.isLeaving = true
-          events.onLeft(this)
-          this.flush()
-        },
-      },
-      address,
-      isTls ? 'https' : 'http',
-    )
-    this.flush()
-  }
-
-  end(id: number, status: GrpcStatus, outcome: Outcome): void {
-    const call = this.calls.get(id)
-    if (call === undefined) return
-    this.calls.delete(id)
-    call.settle({ status, outcome, message: status.code === GRPC_STATUS.ok ? call.message : undefined })
-  }
-
-  cancel(id: number): void {
-    this.calls.delete(id)
-    this.machine.cancel(id)
-    this.flush()
-  }
-
-  /** Writes at the end of the turn; what the connection has no room for waits in the machine until it drains. */
-  flush(): void {
-    if (this.isFlushing) return
-    this.isFlushing = true
-    this.world.endOfTurn(() => {
-      this.isFlushing = false
-      let output = this.machine.takeOutput()
-      while (output !== undefined) {
-        if (!this.connection.write(output)) {
-          this.machine.hold()
-          break
-        }
-        output = this.machine.takeOutput()
-      }
-      if (this.machine.failed !== undefined || (this.isLeaving && this.machine.openCalls === 0)) this.connection.close()
-    })
-  }
-
-  shut(): void {
-    this.connection.close()
-  }
-
-  handlers(onGone: (reason: Failure | undefined) => void): ConnectionHandlers {
-    return {
-      onData: (bytes) => {
-        this.machine.receive(bytes, this.world.clock.monotonicMs())
-        this.flush()
-      },
-      onDrain: () => {
-        this.machine.release()
-        this.flush()
-      },
-      onClose: onGone,
-    }
-  }
-}
-
-type Queued = { readonly start: () => void; readonly fail: (why: Failure) => void }
+const NO_METADATA: Metadata = new Map()
 
 export function createServerConnection(
   world: World,
@@ -135,109 +53,138 @@ export function createServerConnection(
   tls: TlsOptions | undefined,
   dialTimeoutMs: number,
 ): ServerConnection {
-  /** The one that new calls are opened on, and all that there are. */
-  let current: Line | undefined
-  const lines = new Set<Line>()
-  let dialling = false
-  let closed = false
-  let queue: Queued[] = []
+  let state: State = { type: 'idle' }
+  let waiting: Waiting[] = []
+  /** All that are not over: the one in use, and those that end their last calls. */
+  const links = new Set<Link>()
 
-  const pump = (): void => {
-    const waiting = queue
-    queue = []
-    for (const entry of waiting) entry.start()
+  const failWaiting = (why: Failure): void => {
+    const failed = waiting
+    waiting = []
+    for (const call of failed) call.fail(why)
   }
 
-  const connected = (connection: Connection): ConnectionHandlers => {
-    const line = new Line(world, connection, address, tls !== undefined, {
-      onRoom: pump,
-      onLeft(left) {
-        if (current === left) current = undefined
-      },
-    })
-    lines.add(line)
-    current = line
-    world.endOfTurn(pump)
-    return line.handlers((reason) => {
-      lines.delete(line)
-      if (current === line) current = undefined
-      line.machine.closed(reason ?? failure('connection-lost', `${address} ended the connection`))
-      if (queue.length > 0) dial()
-    })
+  const pump = (): void => {
+    while (state.type === 'ready') {
+      const [first] = waiting
+      if (first === undefined || !first.start(state.link)) return
+      waiting.shift()
+    }
   }
 
   const dial = (): void => {
-    if (dialling || closed) return
-    dialling = true
+    state = { type: 'dialling' }
     world.network.dial(address, { timeoutMs: dialTimeoutMs, ...(tls && { tls }) }, (result: Result<Connection>) => {
-      dialling = false
-      if (closed) {
+      if (state.type === 'closed') {
         if (result.ok) result.value.reset()
         return undefined
       }
-      if (result.ok) return connected(result.value)
-      const waiting = queue
-      queue = []
-      for (const entry of waiting) entry.fail(result.error)
-      return undefined
+      if (!result.ok) {
+        state = { type: 'idle' }
+        failWaiting(result.error)
+        return undefined
+      }
+      return connected(result.value)
     })
+  }
+
+  const connected = (connection: Connection): Link['handlers'] => {
+    const link: Link = createLink(world, address, tls === undefined ? 'http' : 'https', connection, {
+      onRoom: () => pump(),
+      onClosing(reason) {
+        links.delete(link)
+        if (state.type === 'introducing' && state.link === link) {
+          state = { type: 'idle' }
+          failWaiting(reason ?? failure('connection-lost', `${address} ended the connection`))
+        } else if (state.type === 'ready' && state.link === link) {
+          state = { type: 'idle' }
+          if (waiting.length > 0) dial()
+        }
+      },
+    })
+    links.add(link)
+    introduce(link)
+    return link.handlers
+  }
+
+  const introduce = (link: Link): void => {
+    state = { type: 'introducing', link }
+    const request = { path: DESCRIBE_PATH, metadata: NO_METADATA, message: EMPTY, timeoutMs: dialTimeoutMs }
+    const timer = world.clock.setTimer(dialTimeoutMs, () =>
+      link.close(failure('unreachable', `${address} accepts connections and does not answer`)),
+    )
+    const opened = link.open(request, (ended) => {
+      timer.cancel()
+      if (ended.outcome !== 'answered' || state.type !== 'introducing' || state.link !== link) {
+        link.close(failure('connection-lost', ended.status.message))
+        return
+      }
+      const described =
+        ended.status.code === GRPC_STATUS.ok ? decodeDescribeResponse(ended.message ?? EMPTY) : undefined
+      state = { type: 'ready', link, server: described?.ok === true ? described.value : undefined }
+      pump()
+    })
+    if (opened === undefined) {
+      timer.cancel()
+      link.close(failure('connection-lost', `${address} takes no calls`))
+    }
+  }
+
+  const call = (asked: Asked, done: (ended: Ended) => void): void => {
+    let settled = false
+    let cancel: (() => void) | undefined
+    const settle = (ended: Ended): void => {
+      if (settled) return
+      settled = true
+      timer.cancel()
+      done(ended)
+    }
+    const fail = (why: Failure): void =>
+      settle({
+        status: { code: GRPC_STATUS.unavailable, message: why.message },
+        outcome: 'not-processed',
+        message: undefined,
+      })
+    const timer = world.clock.setTimer(Math.max(0, asked.deadlineMs - world.clock.monotonicMs()), () => {
+      const wasSent = cancel !== undefined
+      cancel?.()
+      waiting = waiting.filter((entry) => entry.fail !== fail)
+      settle({
+        status: { code: GRPC_STATUS.deadlineExceeded, message: `${address} did not answer in time` },
+        outcome: wasSent ? 'unknown' : 'not-processed',
+        message: undefined,
+      })
+    })
+    const start = (link: Link): boolean => {
+      if (settled) return true
+      const server = state.type === 'ready' ? state.server : undefined
+      const metadata = asked.metadata(server)
+      if (metadata === undefined) {
+        fail(failure('unreachable', `${address} is not a server of the cluster that the write was first sent to`))
+        return true
+      }
+      const timeoutMs = Math.max(1, asked.deadlineMs - world.clock.monotonicMs())
+      cancel = link.open({ path: asked.path, metadata, message: asked.message, timeoutMs }, settle)
+      return cancel !== undefined
+    }
+    if (state.type === 'closed') return fail(failure('connection-lost', 'the client is closed'))
+    if (waiting.length >= MAX_WAITING)
+      return fail(failure('too-many-requests', `${MAX_WAITING} calls wait for ${address}`))
+    if (state.type === 'ready' && waiting.length === 0 && start(state.link)) return
+    waiting.push({ start, fail })
+    if (state.type === 'idle') dial()
   }
 
   return {
     address,
-    call(path, metadata, message, deadlineMs, done) {
-      let settled = false
-      let opened: { readonly line: Line; readonly id: number } | undefined
-      const settle = (ended: Ended): void => {
-        if (settled) return
-        settled = true
-        timer.cancel()
-        done(ended)
-      }
-      const timer = world.clock.setTimer(Math.max(0, deadlineMs - world.clock.monotonicMs()), () => {
-        opened?.line.cancel(opened.id)
-        settle({
-          status: { code: GRPC_STATUS.deadlineExceeded, message: `${address} did not answer in time` },
-          outcome: opened === undefined ? 'not-processed' : 'unknown',
-          message: undefined,
-        })
-      })
-      const start = (): void => {
-        if (settled) return
-        const line = current
-        const id = line?.machine.open(path, metadata, deadlineMs - world.clock.monotonicMs())
-        if (line === undefined || id === undefined) {
-          queue.push({ start, fail })
-          // Opening may have found out that the connection takes no more calls.
-          if (current === undefined) dial()
-          return
-        }
-        opened = { line, id }
-        line.calls.set(id, { message: undefined, settle })
-        line.machine.sendMessage(id, message, true)
-        line.flush()
-      }
-      const fail = (why: Failure): void => {
-        settle({
-          status: { code: GRPC_STATUS.unavailable, message: why.message },
-          outcome: 'not-processed',
-          message: undefined,
-        })
-      }
-      if (closed) fail(failure('connection-lost', 'the client is closed'))
-      else start()
+    call,
+    forgetIntroduction() {
+      if (state.type === 'ready') introduce(state.link)
     },
     close() {
-      closed = true
-      current = undefined
-      for (const line of lines) {
-        for (const id of Array.from(line.calls.keys()))
-          line.end(id, { code: GRPC_STATUS.cancelled, message: 'the client was closed' }, 'unknown')
-        line.shut()
-      }
-      const waiting = queue
-      queue = []
-      for (const entry of waiting) entry.fail(failure('connection-lost', 'the client is closed'))
+      state = { type: 'closed' }
+      failWaiting(failure('connection-lost', 'the client is closed'))
+      for (const link of links) link.close(failure('connection-lost', 'the client was closed'))
     },
   }
 }

@@ -7,12 +7,15 @@
  * Never: touches a replica; keeps state of its own.
  * Source: etcd 3.4 `etcdserver/api/v3rpc`, `api_grpc.md`.
  */
+import { failure } from '../base/index.ts'
 import type { Requests } from '../server/index.ts'
 import type { Services, UnaryHandler } from '../port/index.ts'
+import { refuse } from './call.ts'
 import { clusterHandlers } from './cluster.ts'
 import { httpAnswers } from './http.ts'
 import { kvHandlers } from './kv.ts'
 import { maintenanceHandlers } from './maintenance.ts'
+import { skeinHandlers } from './skein.ts'
 
 export { MAX_REQUEST_BYTES } from './kv.ts'
 
@@ -21,10 +24,20 @@ export function etcdServices(
   requests: Requests,
   options: { readonly version: string; readonly tls: boolean },
 ): Omit<Services, 'peer'> {
-  const unary = new Map<string, UnaryHandler>([
+  const etcd = [
     ...kvHandlers(requests),
     ...clusterHandlers(requests, options.tls ? 'https' : 'http'),
     ...maintenanceHandlers(requests),
-  ])
+  ].map(([path, handler]) => [path, whereWanted(requests, handler)] as const)
+  const unary = new Map<string, UnaryHandler>([...etcd, ...skeinHandlers(requests)])
   return { unary, http: httpAnswers(requests, options.version) }
+}
+
+/** Metadata `hasleader: true` (etcd's WithRequireLeader): where nobody leads the call is refused before it is looked at. */
+function whereWanted(requests: Requests, handler: UnaryHandler): UnaryHandler {
+  return (message, call) => {
+    if (call.metadata.get('hasleader') === 'true' && requests.status().leader === undefined)
+      refuse(call, failure('no-leader', 'this server knows no leader'))
+    else handler(message, call)
+  }
 }

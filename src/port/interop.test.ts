@@ -230,7 +230,8 @@ describe('@grpc/grpc-js is the server', () => {
     const connection = createServerConnection(world, address, undefined, 1000)
     const ask = (path: string, message: Uint8Array, timeoutMs = 20_000): Promise<Ended> =>
       new Promise((done) => {
-        connection.call(`/test.Test/${path}`, metadata, message, world.clock.monotonicMs() + timeoutMs, done)
+        const deadlineMs = world.clock.monotonicMs() + timeoutMs
+        connection.call({ path: `/test.Test/${path}`, metadata: () => metadata, message, deadlineMs }, done)
       })
     return Object.assign(ask, { close: () => connection.close() })
   }

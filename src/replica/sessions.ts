@@ -2,6 +2,10 @@
  * Client sessions: the last results of clients that number their requests (`skein-session`, `skein-seq`), so that a
  * retry gets the first attempt's answer instead of a second effect. Replicated state, in the engine only.
  *
+ * A session is opened by its first request. Its id may say after which position of the log that was (`after-POSITION-…`):
+ * then an unknown session is refused once any session that was used after that position has been forgotten, because
+ * it may be the one, and its requests may have taken effect. Other ids are taken as new.
+ *
  * Bounds: MAX_SESSIONS sessions, of which the longest unused is forgotten first (by log position, so that all replicas
  * agree); RESULTS_PER_SESSION results each; a result above MAX_RESULT_BYTES is remembered as a fact without its body.
  * Source: Raft dissertation, section 6.3.
@@ -10,11 +14,11 @@ import type { LogIndex, Result, SpaceId } from '../base/index.ts'
 import { concatBytes, err, failure, invariant, ok } from '../base/index.ts'
 import type { EngineReader, EngineWriter } from '../engine/index.ts'
 import type { ClientSession } from '../wire/index.ts'
+import { positionInSessionId, RESULTS_PER_SESSION } from '../wire/index.ts'
 import { readU64, recordEnd, recordKey, u64 } from './records.ts'
 import type { Applied } from './types.ts'
 
 export const MAX_SESSIONS = 10_000
-export const RESULTS_PER_SESSION = 16
 export const MAX_RESULT_BYTES = 16_384
 
 type Remembered = { readonly sequence: number; readonly revision: number; readonly body: Uint8Array | undefined }
@@ -27,7 +31,7 @@ export function earlierResult(
   session: ClientSession,
 ): Result<Applied> | undefined {
   const bytes = reader.get(recordKey(space, 'session', session.id))
-  if (bytes === undefined) return undefined
+  if (bytes === undefined) return mayBeForgotten(reader, space, session)
   const { results } = decode(bytes)
   const known = results.find((result) => result.sequence === session.sequence)
   if (known !== undefined) {
@@ -49,6 +53,22 @@ export function earlierResult(
     ),
   )
 }
+
+function mayBeForgotten(reader: EngineReader, space: SpaceId, session: ClientSession): Result<Applied> | undefined {
+  const after = positionInSessionId(session.id)
+  const stored = reader.get(recordKey(space, 'sessionForgotten', NOTHING))
+  if (after === undefined || stored === undefined) return undefined
+  const forgotten = Number(readU64(stored, 0))
+  if (forgotten <= after) return undefined
+  return err(
+    failure(
+      'session-stale',
+      `this session is unknown, and sessions used up to position ${forgotten} of the log have been forgotten: open a new one`,
+    ),
+  )
+}
+
+const NOTHING = new Uint8Array(0)
 
 /** Remembers a result at log position `index`, and forgets the longest unused session where there are too many. */
 export function remember(
@@ -88,6 +108,8 @@ function forgetBeyondLimit(reader: EngineReader, writer: EngineWriter, space: Sp
   const useKey = cursor.key
   const id = cursor.value
   cursor.close()
+  const prefix = recordKey(space, 'sessionByUse', NOTHING)
+  writer.put(recordKey(space, 'sessionForgotten', NOTHING), useKey.slice(prefix.length))
   writer.remove(useKey)
   writer.remove(recordKey(space, 'session', id))
 }

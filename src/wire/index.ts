@@ -105,6 +105,15 @@ export type {
 export { COMPARE_RESULT, COMPARE_TARGET, SORT_ORDER, SORT_TARGET } from './etcd-types.ts'
 
 // Skein's own formats: frames between members, and the data of log entries.
+export type { DescribeResponse } from './skein-session.ts'
+export {
+  decodeDescribeResponse,
+  DESCRIBE_PATH,
+  encodeDescribeResponse,
+  positionInSessionId,
+  RESULTS_PER_SESSION,
+  sessionIdAfter,
+} from './skein-session.ts'
 export type { ClientSession, Command, CommandKind } from './command.ts'
 export { decodeCommand, encodeCommand, MAX_SESSION_ID_BYTES } from './command.ts'
 export { decodePeerFrame, encodePeerFrame } from './peer-frame.ts'
