@@ -17,7 +17,12 @@ export function missing(program: string): string | false {
   }
 }
 
-export type EtcdCluster = { readonly endpoints: readonly string[]; close(): Promise<void> }
+export type EtcdCluster = {
+  readonly endpoints: readonly string[]
+  /** SIGKILL to one member. */
+  kill(member: number): Promise<void>
+  close(): Promise<void>
+}
 
 /** Starts Debian's etcd with `count` members on loopback, and waits until it is healthy. */
 export async function startEtcd(count: number): Promise<EtcdCluster> {
@@ -56,18 +61,19 @@ export async function startEtcd(count: number): Promise<EtcdCluster> {
     if (Date.now() > end) throw new Error('etcd did not become healthy within 15 s')
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
+  const kill = async (member: number): Promise<void> => {
+    const child = children[member]
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => resolve())
+      child.kill('SIGKILL')
+    })
+  }
   return {
     endpoints,
+    kill,
     async close() {
-      await Promise.all(
-        children.map(
-          (child) =>
-            new Promise<void>((resolve) => {
-              child.once('exit', () => resolve())
-              child.kill('SIGKILL')
-            }),
-        ),
-      )
+      await Promise.all(children.map((_, member) => kill(member)))
       rmSync(directory, { recursive: true, force: true })
     },
   }
