@@ -45,7 +45,7 @@ type State =
   | { readonly type: 'ready'; readonly link: Link; readonly server: Introduced }
   | { readonly type: 'closed' }
 
-const NO_METADATA: Metadata = new Map()
+const NO_METADATA: ReadonlyMap<string, string> = new Map()
 
 export function createServerConnection(
   world: World,
