@@ -54,7 +54,8 @@ test(
 
     const client = createServerConnection(world, port.address, { ca: pem.cert, serverName: 'localhost' }, 5000)
     const ended = await new Promise<Ended>((done) => {
-      client.call('/test.Test/Echo', new Map(), utf8('hello'), world.clock.monotonicMs() + 10_000, done)
+      const deadlineMs = world.clock.monotonicMs() + 10_000
+      client.call({ path: '/test.Test/Echo', metadata: () => new Map(), message: utf8('hello'), deadlineMs }, done)
     })
     assert.deepEqual([ended.status.code, text(ended.message ?? utf8(''))], [0, 'hello'])
     client.close()
