@@ -47,6 +47,10 @@ export interface SimDisk {
   join(host: SimHost): Disk
   /** The life ends. With `keepWrites` only the process ended, not the machine: the system still has every write. */
   leave(keepWrites: boolean): void
+  /** Of all files, as `capacityBytes` counts them. */
+  readonly usedBytes: number
+  /** Every file below the directory is gone for good, as if the disk had been replaced. Only between two lives. */
+  lose(directory: string): void
   /** What a read would find now; undefined where there is no such file. For checks. */
   peek(path: string): Uint8Array | undefined
 }
@@ -337,6 +341,17 @@ export function createSimDisk(core: SimCore, seed: Seed, owner: Traced, start: D
       replacements.clear()
       replacedAtMs.clear()
       locked.clear()
+    },
+    get usedBytes() {
+      return usedBytes()
+    },
+    lose(directory) {
+      const start = `${normal(directory)}/`
+      for (const path of [...files.keys(), ...durableFiles.keys()]) {
+        if (!path.startsWith(start)) continue
+        files.delete(path)
+        setDurable(path)
+      }
     },
     peek: (path) => {
       const inode = files.get(normal(path))

@@ -413,6 +413,8 @@ function createReplica(
         case 'snapshotChunk':
         case 'snapshotEnd':
           return receiver.onFrame(from, frame)
+        case 'snapshotProgress':
+          return sender.onProgress(from, frame)
         case 'snapshotAck':
           return sender.onAck(from, frame)
         case 'raft':

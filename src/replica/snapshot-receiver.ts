@@ -3,7 +3,7 @@
  *
  * Promises: (1) one stream at a time: a newer one replaces an older, and none begins while one is being swapped in;
  * (2) nothing is offered unless every pair arrived, in order, and belongs here; (3) reading from the sender stops while
- * the engine has no room; (4) what the core does not take, and what does not go on for `snapshotTimeoutMs`, is dropped.
+ * the engine has no room, and the sender hears how far it is; (4) what the core does not take, and what does not go on for `snapshotTimeoutMs`, is dropped.
  */
 import type { Failure, LogIndex, MemberId, Result } from '../base/index.ts'
 import { compareBytes, failure, invariant, ok } from '../base/index.ts'
@@ -122,9 +122,17 @@ export function createSnapshotReceiver(
     let room = true
     for (const pair of frame.pairs) room = stream.restore.add(pair.key, pair.value) && room
     stream.pairs += frame.pairs.length
-    if (room) return
+    if (room) return tell(stream)
     transport.pauseBulk(from)
-    stream.restore.onDrain(() => transport.resumeBulk(from))
+    stream.restore.onDrain(() => {
+      transport.resumeBulk(from)
+      if (incoming === stream) tell(stream)
+    })
+  }
+
+  const tell = ({ from, start, nextSequence }: Incoming): void => {
+    const progress = { group: options.group, stream: start.stream, received: nextSequence }
+    transport.sendControl(from, { type: 'snapshotProgress', ...progress })
   }
 
   /** What the engine would take for a broken invariant is a faulty sender's doing. */

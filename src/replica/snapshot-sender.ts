@@ -2,8 +2,8 @@
  * Streams the range's state to followers that need it, on the bulk lane, from a pinned view of the engine.
  *
  * Promises: (1) one stream per follower; (2) what is sent is one consistent state, with the index, term and
- * configuration that belong to it; (3) never more than the lane's limit is queued: a slow follower slows its stream
- * only; (4) a stream ends: acknowledged, refused, link lost, replaced by a newer one, leadership lost, or without progress
+ * configuration that belong to it; (3) never more than WINDOW_CHUNKS chunks are under way: a slow follower slows its
+ * stream only; (4) a stream ends: acknowledged, refused, link lost, replaced by a newer one, leadership lost, or without progress
  * for `snapshotTimeoutMs`; with it ends the pinned view; (5) no turn makes chunks for longer than SLICE_MS.
  */
 import type { LogIndex, MemberId } from '../base/index.ts'
@@ -24,6 +24,8 @@ const CHUNK_PAIRS = 512
 const SLICE_MS = 4
 /** And not more than these, where time stands still. */
 const CHUNKS_PER_TURN = 8
+/** Chunks sent of which the follower has not said that it has room for them: about 1 MiB. */
+const WINDOW_CHUNKS = 16
 /** A stream that cannot even begin is reported this much later: at once, the core would ask again at once. */
 const REFUSAL_DELAY_MS = 100
 
@@ -34,6 +36,8 @@ type Stream = {
   readonly snapshot: EngineSnapshot
   readonly cursor: EngineCursor
   nextSequence: number
+  /** Chunks that the follower has. */
+  received: number
   pairs: number
   /** A chunk that the lane had no room for. */
   held: PeerFrame | undefined
@@ -46,6 +50,7 @@ type SnapshotMessage = Extract<RaftMessage, { type: 'snapshot' }>
 
 export interface SnapshotSender {
   start(message: SnapshotMessage): void
+  onProgress(from: MemberId, frame: Extract<PeerFrame, { type: 'snapshotProgress' }>): void
   onAck(from: MemberId, frame: Extract<PeerFrame, { type: 'snapshotAck' }>): void
   onDrain(peer: MemberId): void
   onDown(peer: MemberId, lane: 'control' | 'bulk'): void
@@ -110,6 +115,7 @@ export function createSnapshotSender(
   const sendSome = (stream: Stream): void => {
     const startMs = world.clock.monotonicMs()
     for (let count = 0; count < CHUNKS_PER_TURN && world.clock.monotonicMs() - startMs < SLICE_MS; count++) {
+      if (stream.held === undefined && stream.nextSequence - stream.received >= WINDOW_CHUNKS) return
       const frame = stream.held ?? nextFrame(stream)
       const outcome = transport.sendBulk(stream.to, frame)
       if (outcome === 'down') return finish(stream, 'no connection')
@@ -117,7 +123,6 @@ export function createSnapshotSender(
         stream.held = frame
         return
       }
-      watch(stream)
       stream.held = undefined
       if (frame.type === 'snapshotEnd') {
         stream.ended = true
@@ -174,6 +179,7 @@ export function createSnapshotSender(
         snapshot,
         cursor: snapshot.reader.scan(interval.start, interval.end),
         nextSequence: 0,
+        received: 0,
         pairs: 0,
         held: {
           type: 'snapshotStart',
@@ -192,6 +198,14 @@ export function createSnapshotSender(
       }
       streams.set(message.to, stream)
       pump(stream)
+    },
+    onProgress(from, frame) {
+      const stream = streams.get(from)
+      if (stream === undefined || stream.id !== frame.stream || frame.received > stream.nextSequence) return
+      if (frame.received <= stream.received) return
+      stream.received = frame.received
+      watch(stream)
+      if (!stream.ended) pump(stream)
     },
     onAck(from, frame) {
       const stream = streams.get(from)

@@ -47,6 +47,7 @@ const TAG = {
   snapshotEnd: 6,
   snapshotAck: 7,
   stopping: 8,
+  snapshotProgress: 9,
 } as const satisfies Record<PeerFrame['type'], number>
 
 const TYPES: ReadonlyMap<number, PeerFrame['type']> = new Map<number, PeerFrame['type']>(
@@ -107,6 +108,9 @@ function putFrame(writer: Writer, frame: PeerFrame): void {
     case 'snapshotEnd':
       putStream(writer, frame)
       return putCount(writer, frame.pairs)
+    case 'snapshotProgress':
+      putStream(writer, frame)
+      return putCount(writer, frame.received)
     case 'snapshotAck':
       putStream(writer, frame)
       putFlag(writer, frame.accepted)
@@ -152,6 +156,10 @@ function getFrame(reader: Reader, type: PeerFrame['type']): PeerFrame {
     case 'snapshotEnd': {
       const { group, stream } = getStream(reader)
       return { type, group, stream, pairs: getCount(reader) }
+    }
+    case 'snapshotProgress': {
+      const { group, stream } = getStream(reader)
+      return { type, group, stream, received: getCount(reader) }
     }
     case 'snapshotAck': {
       const { group, stream } = getStream(reader)

@@ -109,6 +109,13 @@ export type PeerFrame =
       readonly stream: number
       readonly pairs: number
     }
+  /** How many chunks have come, in order, and found room: the sender keeps only so many under way. */
+  | {
+      readonly type: 'snapshotProgress'
+      readonly group: GroupId
+      readonly stream: number
+      readonly received: number
+    }
   /** `failure`: why it was not accepted, for the sender's log. */
   | {
       readonly type: 'snapshotAck'

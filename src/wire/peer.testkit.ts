@@ -148,6 +148,12 @@ const frameByType: { readonly [K in PeerFrame['type']]: fc.Arbitrary<PeerFrame> 
     { type: fc.constant('snapshotEnd' as const), group, stream: count, pairs: count },
     { requiredKeys: ['type', 'group', 'stream', 'pairs'] },
   ),
+  snapshotProgress: fc.record({
+    type: fc.constant('snapshotProgress' as const),
+    group,
+    stream: count,
+    received: count,
+  }),
   snapshotAck: fc.record(
     {
       type: fc.constant('snapshotAck' as const),
@@ -258,6 +264,7 @@ export const exampleFrames: { readonly [K in PeerFrame['type']]: PeerFrame } = {
     ],
   },
   snapshotEnd: { type: 'snapshotEnd', group: G, stream: 2, pairs: 2 },
+  snapshotProgress: { type: 'snapshotProgress', group: G, stream: 2, received: 1 },
   snapshotAck: {
     type: 'snapshotAck',
     group: G,
