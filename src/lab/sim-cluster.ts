@@ -57,6 +57,8 @@ export function createSimCluster(
 
     const start = (): void => {
       const mine = ++life
+      // Of a life that ended by itself.
+      running = undefined
       const { world } = process
       let self: bigint | undefined
       startServer(

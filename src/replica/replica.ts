@@ -119,9 +119,19 @@ function createReplica(
       carryOut(ready)
       ready = raft.ready()
     }
+    if (logFull && role === 'leader') giveWay()
     applier.slice()
     if (reads.release(READS_PER_TURN)) schedule()
     arm()
+  }
+
+  /** A leader that can write nothing holds up everybody: to one that has written what this one could not. */
+  const giveWay = (): void => {
+    const { persisted, progress, config, transferee } = raft.status()
+    const able = progress.find(({ id, match }) => match > persisted && config.voters.includes(id))
+    if (able === undefined || transferee !== undefined) return
+    world.diagnostics.log('warn', 'gives-way', { to: able.id, why: 'disk-full' })
+    step({ type: 'transferLeadership', to: able.id })
   }
 
   /** Gives waiting proposals and reads to the leader, here or elsewhere. */
@@ -452,6 +462,7 @@ function createReplica(
     },
     onLogFull(full) {
       logFull = full
+      schedule()
     },
     status() {
       const now = raft.status()

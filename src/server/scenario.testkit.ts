@@ -165,6 +165,7 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
 
     const check = async (): Promise<void> => {
       const asked = cluster.servers.filter((server) => options.lost?.includes(server.name) !== true)
+      await it.until('every server runs', () => asked.every((server) => server.running !== undefined))
       const contents = new Map<string, string>()
       for (const server of asked) {
         const range = await clientOf(server).range(

@@ -111,7 +111,7 @@ function openStorage(
     directory: `${directory}/engine`,
     checkpointBytes: options.tuning?.checkpointBytes ?? LIMITS.checkpointBytes,
     checkpointDelayMs: options.tuning?.checkpointDelayMs ?? LIMITS.checkpointDelayMs,
-    maxOverlayBytes: LIMITS.maxOverlayBytes,
+    maxOverlayBytes: options.tuning?.maxOverlayBytes ?? LIMITS.maxOverlayBytes,
     onPressure: (under: boolean) => hooks.onPressure(under),
     onDurable: () => hooks.onDurable(),
   }
@@ -385,7 +385,10 @@ function assemble(
         world.diagnostics.log(full ? 'error' : 'info', full ? 'disk-full' : 'disk-has-space')
         live.onLogFull(full)
       }
-      hooks.onPressure = (under) => live.onEnginePressure(under)
+      hooks.onPressure = (under) => {
+        world.diagnostics.log(under ? 'warn' : 'info', 'engine-pressure', { under })
+        live.onEnginePressure(under)
+      }
       hooks.onDurable = () => live.onEngineDurable()
       found(live, () => {
         replica = live

@@ -44,6 +44,8 @@ export type Tuning = {
   readonly checkpointBytes: number
   /** How long the first of them waits for one at most, milliseconds. */
   readonly checkpointDelayMs: number
+  /** Bytes at which applying waits for the engine's disk. */
+  readonly maxOverlayBytes: number
   /** Length at which a segment of the log is closed, bytes. */
   readonly segmentBytes: number
   /** A snapshot stream that does not go on for this long is given up, milliseconds. */
