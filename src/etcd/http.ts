@@ -36,13 +36,22 @@ export function exposition(metrics: readonly Metric[]): string {
   let last = ''
   for (const metric of metrics) {
     if (metric.name !== last) {
-      lines.push(`# HELP ${metric.name} ${metric.help}`, `# TYPE ${metric.name} ${metric.type}`)
+      lines.push(`# HELP ${metric.name} ${escaped(metric.help)}`, `# TYPE ${metric.name} ${metric.type}`)
       last = metric.name
     }
     const labels = Object.entries(metric.labels ?? {})
-      .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+      .map(([name, value]) => `${name}="${escaped(value).replaceAll('"', '\\"')}"`)
       .join(',')
-    lines.push(`${metric.name}${labels === '' ? '' : `{${labels}}`} ${metric.value}`)
+    lines.push(`${metric.name}${labels === '' ? '' : `{${labels}}`} ${numeral(metric.value)}`)
   }
   return `${lines.join('\n')}\n`
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+}
+
+function numeral(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf'
+  return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value)
 }
