@@ -103,11 +103,12 @@ export function createServerConnection(
       },
     })
     links.add(link)
-    introduce(link)
+    introduce(link, undefined)
     return link.handlers
   }
 
-  const introduce = (link: Link): void => {
+  /** `known`: what an earlier introduction said, for where there is no room to ask again. */
+  const introduce = (link: Link, known: Introduced): void => {
     state = { type: 'introducing', link }
     const request = { path: DESCRIBE_PATH, metadata: NO_METADATA, message: EMPTY, timeoutMs: dialTimeoutMs }
     const timer = world.clock.setTimer(dialTimeoutMs, () =>
@@ -115,7 +116,8 @@ export function createServerConnection(
     )
     const opened = link.open(request, (ended) => {
       timer.cancel()
-      if (ended.outcome !== 'answered' || state.type !== 'introducing' || state.link !== link) {
+      const isLate = ended.status.code === GRPC_STATUS.deadlineExceeded
+      if (ended.outcome !== 'answered' || isLate || state.type !== 'introducing' || state.link !== link) {
         link.close(failure('connection-lost', ended.status.message))
         return
       }
@@ -124,10 +126,9 @@ export function createServerConnection(
       state = { type: 'ready', link, server: described?.ok === true ? described.value : undefined }
       pump()
     })
-    if (opened === undefined) {
-      timer.cancel()
-      link.close(failure('connection-lost', `${address} takes no calls`))
-    }
+    if (opened !== undefined) return
+    timer.cancel()
+    state = { type: 'ready', link, server: known }
   }
 
   const call = (asked: Asked, done: (ended: Ended) => void): void => {
@@ -179,7 +180,7 @@ export function createServerConnection(
     address,
     call,
     forgetIntroduction() {
-      if (state.type === 'ready') introduce(state.link)
+      if (state.type === 'ready') introduce(state.link, state.server)
     },
     close() {
       state = { type: 'closed' }
