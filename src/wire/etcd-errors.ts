@@ -36,6 +36,11 @@ export const ETCD_ERRORS: Readonly<Record<string, EtcdError>> = {
   ErrTimeout: unavailable('request timed out'),
   ErrTimeoutDueToLeaderFail: unavailable('request timed out, possibly due to previous leader failure'),
   ErrTimeoutDueToConnectionLost: unavailable('request timed out, possibly due to connection lost'),
+  // Not among rpctypes: etcd sends what it does not list there with code unknown.
+  ErrTimeoutLeaderTransfer: {
+    code: GRPC_STATUS.unknown,
+    message: 'etcdserver: request timed out, leader transfer took too long',
+  },
   ErrTimeoutWaitAppliedIndex: unavailable('request timed out, waiting for the applied index took too long'),
   ErrUnhealthy: unavailable('unhealthy cluster'),
   ErrCorrupt: { code: GRPC_STATUS.dataLoss, message: 'etcdserver: corrupt cluster' },
