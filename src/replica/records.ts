@@ -10,7 +10,15 @@ import { replicaPrefix } from '../mvcc/index.ts'
 import type { Config } from '../raft/index.ts'
 import { decodeConfig, encodeConfig } from '../raft/index.ts'
 
-const KIND = { position: 0, window: 1, session: 2, sessionByUse: 3, sessionCount: 4, sessionForgotten: 5 } as const
+const KIND = {
+  position: 0,
+  window: 1,
+  session: 2,
+  sessionByUse: 3,
+  sessionCount: 4,
+  sessionForgotten: 5,
+  sessionBody: 6,
+} as const
 
 export type RecordKind = keyof typeof KIND
 

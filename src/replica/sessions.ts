@@ -7,7 +7,9 @@
  * it may be the one, and its requests may have taken effect. Other ids are taken as new.
  *
  * Bounds: MAX_SESSIONS sessions, of which the longest unused is forgotten first (by log position, so that all replicas
- * agree); RESULTS_PER_SESSION results each; a result above MAX_RESULT_BYTES is remembered as a fact without its body.
+ * agree); RESULTS_PER_SESSION results each; a result above MAX_RESULT_BYTES is remembered as a fact without its body. A
+ * session's record is written with each of its requests: bodies above INLINE_BYTES have records of their own, so that
+ * this costs what the new result does, not what all of them do.
  * Source: Raft dissertation, section 6.3.
  */
 import type { LogIndex, Result, SpaceId } from '../base/index.ts'
@@ -21,7 +23,14 @@ import type { Applied } from './types.ts'
 export const MAX_SESSIONS = 10_000
 export const MAX_RESULT_BYTES = 16_384
 
-type Remembered = { readonly sequence: number; readonly revision: number; readonly body: Uint8Array | undefined }
+const INLINE_BYTES = 256
+
+/** `body`: undefined where it was too large to keep, 'apart' where it has a record of its own. */
+type Remembered = {
+  readonly sequence: number
+  readonly revision: number
+  readonly body: Uint8Array | 'apart' | undefined
+}
 type SessionRecord = { readonly lastUse: bigint; readonly results: readonly Remembered[] }
 
 /** Undefined: this request is new. Otherwise what it was answered, or that it is too old to tell. */
@@ -35,7 +44,9 @@ export function earlierResult(
   const { results } = decode(bytes)
   const known = results.find((result) => result.sequence === session.sequence)
   if (known !== undefined) {
-    if (known.body !== undefined) return ok({ body: known.body, revision: known.revision })
+    const body = known.body === 'apart' ? reader.get(bodyKey(space, session.id, known.sequence)) : known.body
+    invariant(known.body === undefined || body !== undefined, 'session-body', `request ${known.sequence}`)
+    if (body !== undefined) return ok({ body, revision: known.revision })
     return err(
       failure(
         'session-stale',
@@ -82,16 +93,29 @@ export function remember(
   const key = recordKey(space, 'session', session.id)
   const bytes = reader.get(key)
   const before = bytes === undefined ? undefined : decode(bytes)
-  const body = applied.body.length <= MAX_RESULT_BYTES ? applied.body : undefined
-  const results = [...(before?.results ?? []), { sequence: session.sequence, revision: applied.revision, body }]
-    .sort((a, b) => a.sequence - b.sequence)
-    .slice(-RESULTS_PER_SESSION)
+  const { revision, body } = applied
+  const isApart = body.length > INLINE_BYTES && body.length <= MAX_RESULT_BYTES
+  const kept: Remembered['body'] = isApart ? 'apart' : body.length <= INLINE_BYTES ? body : undefined
+  if (isApart) writer.put(bodyKey(space, session.id, session.sequence), body)
+  const all = [...(before?.results ?? []), { sequence: session.sequence, revision, body: kept }].sort(
+    (a, b) => a.sequence - b.sequence,
+  )
+  const results = all.slice(-RESULTS_PER_SESSION)
+  removeBodies(writer, space, session.id, all.slice(0, -RESULTS_PER_SESSION))
   const lastUse = BigInt(index)
   writer.put(key, encode({ lastUse, results }))
   // One entry uses one session, so a log position names at most one.
   if (before !== undefined) writer.remove(recordKey(space, 'sessionByUse', u64(before.lastUse)))
   writer.put(recordKey(space, 'sessionByUse', u64(lastUse)), session.id)
   if (before === undefined) forgetBeyondLimit(reader, writer, space)
+}
+
+function bodyKey(space: SpaceId, id: Uint8Array, sequence: number): Uint8Array {
+  return recordKey(space, 'sessionBody', concatBytes([id, u64(BigInt(sequence))]))
+}
+
+function removeBodies(writer: EngineWriter, space: SpaceId, id: Uint8Array, results: readonly Remembered[]): void {
+  for (const { body, sequence } of results) if (body === 'apart') writer.remove(bodyKey(space, id, sequence))
 }
 
 function forgetBeyondLimit(reader: EngineReader, writer: EngineWriter, space: SpaceId): void {
@@ -111,10 +135,18 @@ function forgetBeyondLimit(reader: EngineReader, writer: EngineWriter, space: Sp
   const prefix = recordKey(space, 'sessionByUse', NOTHING)
   writer.put(recordKey(space, 'sessionForgotten', NOTHING), useKey.slice(prefix.length))
   writer.remove(useKey)
-  writer.remove(recordKey(space, 'session', id))
+  const key = recordKey(space, 'session', id)
+  const record = reader.get(key)
+  invariant(record !== undefined, 'session-by-use', 'a session is listed that has no record')
+  removeBodies(writer, space, id, decode(record).results)
+  writer.remove(key)
 }
 
-/** lastUse u64, then per result: sequence u64, revision u64, length u32 (2^32-1: not kept), body. */
+/** In the place of a length. */
+const NOT_KEPT = 0xffffffff
+const APART = 0xfffffffe
+
+/** lastUse u64, then per result: sequence u64, revision u64, length u32 (or NOT_KEPT, APART), body. */
 function encode(record: SessionRecord): Uint8Array {
   const parts: Uint8Array[] = [u64(record.lastUse)]
   for (const result of record.results) {
@@ -122,9 +154,10 @@ function encode(record: SessionRecord): Uint8Array {
     const view = new DataView(head.buffer)
     view.setBigUint64(0, BigInt(result.sequence))
     view.setBigUint64(8, BigInt(result.revision))
-    view.setUint32(16, result.body === undefined ? 0xffffffff : result.body.length)
+    const { body } = result
+    view.setUint32(16, body === undefined ? NOT_KEPT : body === 'apart' ? APART : body.length)
     parts.push(head)
-    if (result.body !== undefined) parts.push(result.body)
+    if (body !== undefined && body !== 'apart') parts.push(body)
   }
   return concatBytes(parts)
 }
@@ -136,13 +169,13 @@ function decode(bytes: Uint8Array): SessionRecord {
   while (offset < bytes.length) {
     invariant(offset + 20 <= bytes.length, 'session-record', 'a session record ends in the middle')
     const length = view.getUint32(offset + 16)
-    const kept = length !== 0xffffffff
-    const end = offset + 20 + (kept ? length : 0)
+    const isHere = length < APART
+    const end = offset + 20 + (isHere ? length : 0)
     invariant(end <= bytes.length, 'session-record', 'a session record ends in the middle')
     results.push({
       sequence: Number(view.getBigUint64(offset)),
       revision: Number(view.getBigUint64(offset + 8)),
-      body: kept ? bytes.subarray(offset + 20, end) : undefined,
+      body: isHere ? bytes.subarray(offset + 20, end) : length === APART ? 'apart' : undefined,
     })
     offset = end
   }

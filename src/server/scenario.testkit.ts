@@ -38,6 +38,10 @@ export type Story = {
   put(server: SimServer, key: string, value: string, timeoutMs?: number): Promise<string>
   /** The value, undefined where there is none, or `!` and the code of the failure. */
   get(server: SimServer, key: string, how?: 'linearizable' | 'serializable'): Promise<string | undefined>
+  /** 'ok', or the code of the failure. */
+  moveLeader(from: SimServer, to: SimServer): Promise<string>
+  /** Keys with this prefix that have been written more than once. */
+  versionsAboveOne(server: SimServer, prefix: string): Promise<number>
   /** Puts that must all be acknowledged: enough of them compact the log. */
   fill(server: SimServer, count: number, sizeBytes?: number): Promise<void>
 }
@@ -152,6 +156,20 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
           return `!${error.code}`
         }
       },
+      async moveLeader(from, to) {
+        try {
+          await clientOf(from).moveLeader(to.running?.memberId ?? 0n)
+          return 'ok'
+        } catch (error) {
+          if (!(error instanceof SkeinError)) throw error
+          return error.code
+        }
+      },
+      async versionsAboveOne(server, prefix) {
+        const range = await clientOf(server).range({ key: utf8(prefix), rangeEnd: utf8(`${prefix}~`) })
+        assert.ok(range.kvs.length > 0)
+        return range.kvs.filter((kv) => kv.version > 1).length
+      },
       async fill(server, count, sizeBytes = 100) {
         const results = await Promise.all(
           Array.from({ length: count }, () => it.put(server, `fill${filled++ % 500}`, 'x'.repeat(sizeBytes))),
@@ -165,7 +183,9 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
 
     const check = async (): Promise<void> => {
       const asked = cluster.servers.filter((server) => options.lost?.includes(server.name) !== true)
-      await it.until('every server runs', () => asked.every((server) => server.running !== undefined))
+      await it.until('every server runs and knows a leader', () =>
+        asked.every((server) => server.running?.status().leader !== undefined),
+      )
       const contents = new Map<string, string>()
       for (const server of asked) {
         const range = await clientOf(server).range(
