@@ -1,11 +1,13 @@
 /**
  * Puts and linearizable gets through gRPC, Skein and Debian's etcd side by side in one run: three members each, every
- * write fdatasync'ed by a majority, h2load against the leader. Loads alternate between the two, and each is repeated;
- * the median counts. A load of puts counts only if the store's revision grew by exactly the number of puts.
+ * write fdatasync'ed by a majority, h2load against the leader. Both are warmed up by the same load first; then loads
+ * alternate between the two, and each is repeated; the median counts. A load of puts counts only if the store's revision
+ * grew by exactly the number of puts. Beside the rates stands what all servers of a cluster together spent of the
+ * processors for a request, which depends less on what else the machine does.
  */
 import { decodeRangeResponse, decodeStatusResponse, encodePutRequest, encodeRangeRequest } from '../src/wire/index.ts'
 import type { Cluster } from './processes.ts'
-import { startEtcd, startSkein } from './processes.ts'
+import { cpuMs, startEtcd, startSkein } from './processes.ts'
 import type { Measured } from './h2load.ts'
 import { h2load, run } from './h2load.ts'
 import { unary } from './unary.ts'
@@ -18,6 +20,7 @@ const SHAPES: readonly Shape[] = [
   { connections: 100, perConnection: 10, requests: 100_000 },
 ]
 const ROUNDS = 3
+const WARM_UP: Shape = { connections: 100, perConnection: 1, requests: 20_000 }
 
 const KEY = new TextEncoder().encode('bench/key')
 const PUT = encodePutRequest({
@@ -58,6 +61,15 @@ async function revisionOf(endpoint: string): Promise<number> {
   return answer.value.header.revision
 }
 
+type Costed = Measured & { readonly cpuUs: number }
+
+/** Runs a load and adds what the cluster's processes spent on it. */
+async function costed(cluster: Cluster, shape: Shape, load: () => Promise<Measured>): Promise<Costed> {
+  const before = cpuMs(cluster)
+  const measured = await load()
+  return { ...measured, cpuUs: ((cpuMs(cluster) - before) * 1000) / shape.requests }
+}
+
 async function puts(endpoint: string, shape: Shape): Promise<Measured> {
   const before = await revisionOf(endpoint)
   const measured = await h2load({ endpoint, path: '/etcdserverpb.KV/Put', message: PUT, ...shape })
@@ -71,13 +83,13 @@ async function gets(endpoint: string, shape: Shape): Promise<Measured> {
   return h2load({ endpoint, path: '/etcdserverpb.KV/Range', message: GET, ...shape })
 }
 
-function median(rounds: readonly Measured[]): Measured {
-  return [...rounds].sort((a, b) => a.perSecond - b.perSecond)[Math.floor(rounds.length / 2)] as Measured
+function median(rounds: readonly Costed[]): Costed {
+  return [...rounds].sort((a, b) => a.perSecond - b.perSecond)[Math.floor(rounds.length / 2)] as Costed
 }
 
-function row(name: string, measured: Measured, ratio: string): string {
+function row(name: string, measured: Costed, ratio: string): string {
   const column = (value: number, width: number, digits: number): string => value.toFixed(digits).padStart(width)
-  return `  ${name.padEnd(26)}${column(measured.perSecond, 10, 0)}/s  p50 ${column(measured.p50Ms, 8, 2)} ms  p99 ${column(measured.p99Ms, 8, 2)} ms  max ${column(measured.maxMs, 8, 2)} ms  ${ratio}`
+  return `  ${name.padEnd(26)}${column(measured.perSecond, 10, 0)}/s  p50 ${column(measured.p50Ms, 8, 2)} ms  p99 ${column(measured.p99Ms, 8, 2)} ms  max ${column(measured.maxMs, 8, 2)} ms  cpu ${column(measured.cpuUs, 5, 0)} us  ${ratio}`
 }
 
 /** Prints the table; returns the ratios skein : etcd by load. */
@@ -92,16 +104,20 @@ export async function benchEtcd(quick: boolean): Promise<ReadonlyMap<string, num
   const etcd = await startEtcd(3)
   try {
     const endpoints = { skein: await leaderOf(skein), etcd: await leaderOf(etcd) }
+    for (const load of [puts, gets]) {
+      for (const name of ['etcd', 'skein'] as const)
+        await load(endpoints[name], quick ? { ...WARM_UP, requests: 1_000 } : WARM_UP)
+    }
     for (const [what, load] of [
       ['puts', puts],
       ['gets', gets],
     ] as const) {
       for (const shape of SHAPES) {
         const scaled = quick ? { ...shape, requests: Math.ceil(shape.requests / 20) } : shape
-        const rounds: { skein: Measured[]; etcd: Measured[] } = { skein: [], etcd: [] }
+        const rounds: { skein: Costed[]; etcd: Costed[] } = { skein: [], etcd: [] }
         for (let round = 0; round < (quick ? 1 : ROUNDS); round++) {
-          rounds.etcd.push(await load(endpoints.etcd, scaled))
-          rounds.skein.push(await load(endpoints.skein, scaled))
+          rounds.etcd.push(await costed(etcd, scaled, () => load(endpoints.etcd, scaled)))
+          rounds.skein.push(await costed(skein, scaled, () => load(endpoints.skein, scaled)))
         }
         const ours = median(rounds.skein)
         const theirs = median(rounds.etcd)
