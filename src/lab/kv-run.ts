@@ -49,6 +49,8 @@ const SMALL: Readonly<Partial<ServerOptions>> = {
   tuning: { keepEntries: 64, checkpointBytes: 8_192, checkpointDelayMs: 300, segmentBytes: 65_536 },
 }
 const SETTLE_MS = 15_000
+/** How long clients go on after everything was mended. */
+const MENDED_MS = 2_500
 const CLIENT_TIMEOUT_MS = 3_000
 
 export async function runKv(options: KvRunOptions): Promise<KvRun> {
@@ -73,7 +75,7 @@ export async function runKv(options: KvRunOptions): Promise<KvRun> {
     )
     await simulation.sleep(faultyMs)
     mendAll(simulation, cluster)
-    await simulation.sleep(SETTLE_MS / 2)
+    await simulation.sleep(MENDED_MS)
     state.running = false
     await Promise.all(working)
     problems.push(...(await settle(simulation, cluster, history, keys)))

@@ -4,7 +4,7 @@ import { yieldMacrotask } from '../world/node/index.ts'
 import { type KvRun, runKv } from './index.ts'
 
 /** How many seeds; the first one can be set to look at a failure again: SKEIN_SEED=17 SKEIN_SEEDS=1. */
-const SEEDS = Number(process.env['SKEIN_SEEDS'] ?? 100)
+const SEEDS = Number(process.env['SKEIN_SEEDS'] ?? 40)
 const FIRST = Number(process.env['SKEIN_SEED'] ?? 1)
 /** Every so many seeds, a seed is run twice and must leave the same trace. */
 const REPEAT_EVERY = 10
