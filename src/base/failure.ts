@@ -36,6 +36,7 @@ export type FailureCode =
   | 'data-in-use'
   | 'data-newer'
   | 'data-mismatch'
+  | 'identity-damaged'
   | 'log-damaged'
   | 'engine-damaged'
   | 'disk-full'
@@ -151,6 +152,11 @@ export const FAILURES: Readonly<Record<FailureCode, FailureKind>> = {
     false,
     'The data directory belongs to another server or cluster.',
     'Point --data at the right directory.',
+  ),
+  'identity-damaged': kind(
+    false,
+    'The file that says who this server is cannot be relied on.',
+    'Restore identity.json from a backup, or replace this server: remove the member, wipe its directory, add it again.',
   ),
   'log-damaged': kind(
     false,

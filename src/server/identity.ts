@@ -53,7 +53,7 @@ export function openIdentity(
     if (!read.ok && read.error.code !== 'not-found') return done(read)
     let identity: Identity
     if (read.ok) {
-      const parsed = parse(read.value, `${directory}/${FILE}`)
+      const parsed = parse(world, read.value, `${directory}/${FILE}`)
       if (!parsed.ok) return done(parsed)
       const found = parsed.value
       if (found.cluster !== expected.cluster || found.member !== expected.member) {
@@ -80,24 +80,26 @@ export function saveIdentity(
   identity: Identity,
   done: (result: Result<void>) => void,
 ): void {
-  const json = JSON.stringify(
-    {
-      format: FORMAT,
-      cluster: identity.cluster.toString(16),
-      member: identity.member.toString(16),
-      name: identity.name,
-      instance: toHex(identity.instance),
-      incarnation: identity.incarnation.toString(),
-      founded: identity.founded,
-      peers: Object.fromEntries([...identity.peers].map(([id, instance]) => [id.toString(16), toHex(instance)])),
-    },
-    undefined,
-    2,
-  )
+  const fields = {
+    format: FORMAT,
+    cluster: identity.cluster.toString(16),
+    member: identity.member.toString(16),
+    name: identity.name,
+    instance: toHex(identity.instance),
+    incarnation: identity.incarnation.toString(),
+    founded: identity.founded,
+    peers: Object.fromEntries([...identity.peers].map(([id, instance]) => [id.toString(16), toHex(instance)])),
+  }
+  const json = JSON.stringify({ ...fields, checksum: checksumOf(world, fields) }, undefined, 2)
   world.disk.replace(`${directory}/${FILE}`, [utf8(`${json}\n`)], done)
 }
 
-function parse(bytes: Uint8Array, path: string): Result<Identity> {
+/** Of the fields without white space, in the order in which they are written: whatever is changed by hand is noticed. */
+function checksumOf(world: World, fields: object): number {
+  return world.checksum(utf8(JSON.stringify(fields)))
+}
+
+function parse(world: World, bytes: Uint8Array, path: string): Result<Identity> {
   let json: unknown
   try {
     json = JSON.parse(text(bytes))
@@ -107,9 +109,12 @@ function parse(bytes: Uint8Array, path: string): Result<Identity> {
   if (typeof json !== 'object' || json === null) return err(damaged(path, 'it is not an object'))
   const fields = new Map<string, unknown>(Object.entries(json))
   const format = fields.get('format')
-  if (typeof format === 'number' && format > FORMAT) {
+  if (format !== FORMAT && typeof format !== 'number') return err(damaged(path, 'it has no format'))
+  if (format > FORMAT) {
     return err(failure('data-newer', `${path} has format ${format}; this version knows up to ${FORMAT}`))
   }
+  const { checksum, ...rest } = Object.fromEntries(fields)
+  if (checksum !== checksumOf(world, rest)) return err(damaged(path, 'its checksum is wrong'))
   const cluster = parseId(fields.get('cluster'))
   const member = parseId(fields.get('member'))
   const name = fields.get('name')
@@ -153,5 +158,5 @@ function parseInstance(value: unknown): Uint8Array | undefined {
 }
 
 function damaged(path: string, why: string): ReturnType<typeof failure> {
-  return failure('data-mismatch', `${path} cannot be understood: ${why}`)
+  return failure('identity-damaged', `${path} cannot be relied on: ${why}`)
 }

@@ -38,6 +38,8 @@ export type Story = {
   put(server: SimServer, key: string, value: string, timeoutMs?: number): Promise<string>
   /** The value, undefined where there is none, or `!` and the code of the failure. */
   get(server: SimServer, key: string, how?: 'linearizable' | 'serializable'): Promise<string | undefined>
+  /** From now on the server has lost what it acknowledged: it is not asked at the end. */
+  lose(server: SimServer): void
   /** 'ok', or the code of the failure. */
   moveLeader(from: SimServer, to: SimServer): Promise<string>
   /** Keys with this prefix that have been written more than once. */
@@ -54,8 +56,6 @@ export type StoryOptions = {
   readonly problems?: RegExp
   /** Names of the invariants that are meant to break. */
   readonly findings?: readonly string[]
-  /** Servers that are not asked at the end. */
-  readonly lost?: readonly string[]
 }
 
 /** Small bounds, so that little data is compacted and sent as a snapshot. */
@@ -91,6 +91,7 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
     const acknowledged = new Map<string, string>()
     /** Of keys whose last write may or may not have taken effect. */
     const unknown = new Set<string>()
+    const lost = new Set<SimServer>()
     let filled = 0
 
     const clientOf = (server: SimServer): Client => {
@@ -156,6 +157,7 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
           return `!${error.code}`
         }
       },
+      lose: (server) => void lost.add(server),
       async moveLeader(from, to) {
         try {
           await clientOf(from).moveLeader(to.running?.memberId ?? 0n)
@@ -182,7 +184,7 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
     }
 
     const check = async (): Promise<void> => {
-      const asked = cluster.servers.filter((server) => options.lost?.includes(server.name) !== true)
+      const asked = cluster.servers.filter((server) => !lost.has(server))
       await it.until('every server runs and knows a leader', () =>
         asked.every((server) => server.running?.status().leader !== undefined),
       )
