@@ -31,10 +31,13 @@ export type Fault =
   | { readonly type: 'clockRate'; readonly target: Target; readonly rate: number }
   | { readonly type: 'wallJump'; readonly target: Target; readonly byMs: number }
   | { readonly type: 'slowDisk'; readonly target: Target; readonly factor: number }
+  /** Only so much more fits, until there is space again. */
+  | { readonly type: 'fullDisk'; readonly targets: readonly Target[]; readonly spareBytes: number }
+  | { readonly type: 'freeDisk' }
 
 export type Scheduled = { readonly atMs: number; readonly fault: Fault }
 
-const KINDS = ['crash', 'stop', 'isolate', 'resetConnections', 'clockRate', 'wallJump', 'slowDisk'] as const
+const KINDS = ['crash', 'stop', 'isolate', 'resetConnections', 'clockRate', 'wallJump', 'slowDisk', 'fullDisk'] as const
 /** Draws about one step of the schedule. */
 const DRAWS_PER_STEP = 16
 
@@ -54,6 +57,7 @@ export function drawFaults(seed: Seed, servers: number, fromMs: number, untilMs:
     const mendMs = atMs + gapMs * (0.1 + draws.fraction(item + 2) * 3)
     schedule.push({ atMs, fault: drawFault(kind, draws, item + 3, servers) })
     if (kind === 'crash' || kind === 'stop') schedule.push({ atMs: mendMs, fault: { type: 'restart' } })
+    if (kind === 'fullDisk') schedule.push({ atMs: mendMs, fault: { type: 'freeDisk' } })
     if (kind === 'isolate') schedule.push({ atMs: mendMs, fault: { type: 'heal' } })
   }
 }
@@ -86,6 +90,8 @@ function drawFault(kind: (typeof KINDS)[number], draws: Draws, item: number, ser
       return { type: 'wallJump', target, byMs: (u - 0.5) * 7_200_000 }
     case 'slowDisk':
       return { type: 'slowDisk', target, factor: 1 + u * u * 200 }
+    case 'fullDisk':
+      return { type: 'fullDisk', targets: several(target, draws, item + 3, servers), spareBytes: u * u * 65_536 }
     default:
       return kind satisfies never
   }
@@ -148,6 +154,14 @@ export function inflict(simulation: Simulation, cluster: SimCluster, fault: Faul
       }
       return
     }
+    case 'fullDisk':
+      for (const target of fault.targets) {
+        const disk = resolve(target)?.process.disk
+        if (disk !== undefined) disk.capacityBytes = disk.usedBytes + fault.spareBytes
+      }
+      return
+    case 'freeDisk':
+      return freeAll(cluster)
     default:
       return fault satisfies never
   }
@@ -159,9 +173,14 @@ function healAll(simulation: Simulation, cluster: SimCluster): void {
   }
 }
 
+function freeAll(cluster: SimCluster): void {
+  for (const { process } of cluster.servers) process.disk.capacityBytes = Number.POSITIVE_INFINITY
+}
+
 /** Everything that faults broke is whole again: links, clocks' rates, disks' speed, and every server runs. */
 export function mendAll(simulation: Simulation, cluster: SimCluster): void {
   healAll(simulation, cluster)
+  freeAll(cluster)
   for (const server of cluster.servers) {
     server.process.clock.setRate(1)
     server.process.disk.profile = NVME
