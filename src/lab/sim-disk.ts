@@ -49,6 +49,7 @@ export interface SimDisk {
   leave(keepWrites: boolean): void
   /** Of all files, as `capacityBytes` counts them. */
   readonly usedBytes: number
+  files(): readonly { readonly path: string; readonly size: number }[]
   /** Every file below the directory is gone for good, as if the disk had been replaced. Only between two lives. */
   lose(directory: string): void
   /** What a read would find now; undefined where there is no such file. For checks. */
@@ -345,6 +346,7 @@ export function createSimDisk(core: SimCore, seed: Seed, owner: Traced, start: D
     get usedBytes() {
       return usedBytes()
     },
+    files: () => [...files].map(([path, inode]) => ({ path, size: inode.size })),
     lose(directory) {
       const start = `${normal(directory)}/`
       for (const path of [...files.keys(), ...durableFiles.keys()]) {

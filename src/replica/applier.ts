@@ -30,6 +30,8 @@ const ENTRIES_PER_LOOK = 32
 const BYTES_PER_LOOK = 65_536
 /** Of entries read back from the log at once. */
 const READ_BYTES = 1024 * 1024
+/** Of what the log may keep, in entries or in bytes, until the next index is marked to which it may be cut. */
+const MARK_PART = 1 / 8
 /** Versions looked at per slice while the store is cleared of compacted ones. */
 const SCRUB_KEYS = 500
 
@@ -76,6 +78,7 @@ export function createApplier(
     restored: false,
   }
   /** Terms and configurations at indexes to which the log may be cut, oldest first. */
+  let unmarkedBytes = 0
   let marks: { index: LogIndex; term: Entry['term']; config: Config }[] = []
   let fetching = false
   let fetched: readonly Entry[] | undefined
@@ -133,6 +136,7 @@ export function createApplier(
           if (entry.type === 'config') config = configOf(entry)
           else if (entry.data.length > 0) applyCommand(entry, writer, answers)
           unlookedBytes += entry.data.length
+          unmarkedBytes += entry.data.length
           if (++unlooked < ENTRIES_PER_LOOK && unlookedBytes < BYTES_PER_LOOK) continue
           if (world.clock.monotonicMs() - startMs > SLICE_MS) break
           unlooked = unlookedBytes = 0
@@ -184,7 +188,9 @@ export function createApplier(
 
   const mark = (): void => {
     const newest = marks.at(-1)
-    if (newest === undefined || appliedIndex - newest.index >= Math.max(1, options.keepEntries / 8)) {
+    const isFar = newest === undefined || appliedIndex - newest.index >= Math.max(1, options.keepEntries * MARK_PART)
+    if (isFar || unmarkedBytes > options.maxHeldLogBytes * MARK_PART) {
+      unmarkedBytes = 0
       marks.push({ index: appliedIndex, term: position.term, config: position.config })
     }
   }
@@ -244,10 +250,14 @@ export function createApplier(
     wasApplied: (sequence) => windows.applied(options.self, options.incarnation, sequence),
     compactionBase(firstIndex, heldBy) {
       if (restoring) return undefined
-      const limit = Math.min(engine.durableIndex(group) - options.keepEntries, heldBy)
+      // Entries are counted, but large ones fill a disk: beyond the bound in bytes, none is kept that is not needed.
+      const isLarge = log.stats().sizeBytes > options.maxHeldLogBytes
+      const durable = engine.durableIndex(group)
+      const limit = isLarge ? durable : Math.min(durable - options.keepEntries, heldBy)
       const usable = marks.filter((candidate) => candidate.index <= limit)
       const base = usable.at(-1)
-      if (base === undefined || base.index - firstIndex < options.keepEntries / 8) return undefined
+      const worthwhile = isLarge ? 1 : options.keepEntries * MARK_PART
+      if (base === undefined || base.index - firstIndex < worthwhile) return undefined
       marks = marks.filter((candidate) => candidate.index > base.index)
       return { index: base.index, term: base.term, config: encodeConfig(base.config) }
     },

@@ -343,10 +343,10 @@ function createReplica(
 
   /**
    * Up to where the log may go without cutting off a follower that catches up: else one that took a snapshot would be
-   * behind the log again by the time it has it, and need the next one for ever. Only while the log is not too large.
+   * behind the log again by the time it has it, and need the next one for ever.
    */
   const heldBy = ({ progress }: RaftStatus): number => {
-    if (role !== 'leader' || log.stats().sizeBytes > options.maxHeldLogBytes) return Number.POSITIVE_INFINITY
+    if (role !== 'leader') return Number.POSITIVE_INFINITY
     let held = sender.lowestIndex
     for (const peer of progress) {
       if (peer.id === self || !peer.recentActive || peer.state === 'snapshot') continue

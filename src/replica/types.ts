@@ -33,7 +33,7 @@ export type ReplicaOptions = {
   readonly bootstrap: Config
   /** Entries kept in the log below the engine's durable index, for followers that are a little behind. */
   readonly keepEntries: number
-  /** The log keeps more for a follower that is catching up, as long as it is smaller than this, bytes. */
+  /** The log keeps these, and more for a follower that is catching up, only while it is smaller than this, bytes. */
   readonly maxHeldLogBytes: number
   /** Proposals of this server that wait for an answer; more are refused with too-many-requests. At most 32768. */
   readonly maxPendingProposals: number

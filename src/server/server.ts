@@ -369,6 +369,7 @@ function assemble(
       },
       ...LIMITS.replica,
       keepEntries: options.tuning?.keepEntries ?? LIMITS.replica.keepEntries,
+      maxHeldLogBytes: options.tuning?.maxHeldLogBytes ?? LIMITS.replica.maxHeldLogBytes,
       snapshotTimeoutMs: options.tuning?.snapshotTimeoutMs ?? LIMITS.replica.snapshotTimeoutMs,
     },
     {

@@ -1,7 +1,7 @@
 /** Followers that fall behind, and everything that can happen to the state on its way to them. */
 import assert from 'node:assert/strict'
 import type { SimServer } from '../lab/index.ts'
-import { type Story, story } from './scenario.testkit.ts'
+import { SMALL, type Story, story } from './scenario.testkit.ts'
 
 /** A follower is down until the log no longer reaches back to where it stands; it comes back at the end of this. */
 async function fallBehind(it: Story, sizeBytes = 200): Promise<{ leader: SimServer; behind: SimServer }> {
@@ -169,3 +169,31 @@ story('snapshot: its sender stops gracefully in the middle', {}, async (it) => {
   await it.until('it stopped', () => !leader.up)
   await it.until('the other two lead', () => it.cluster.leader() !== undefined)
 })
+
+story(
+  'the log stays small where few large entries fill it, though a follower is slow',
+  { server: { tuning: { ...SMALL.tuning, keepEntries: 1_000, maxHeldLogBytes: 1_000_000 } } },
+  async (it) => {
+    const leader = await it.leader()
+    const [slow] = (await it.followers()) as [SimServer]
+    const link = it.simulation.link(leader.name, slow.name)
+    const { profile } = link
+    link.profile = { ...profile, bytesPerMs: 50 }
+    let largest = 0
+    for (let i = 0; i < 30; i++) {
+      await it.fill(leader, 5, 100_000)
+      await it.simulation.sleep(350)
+      largest = Math.max(largest, sizeOfLog(leader))
+    }
+    // What it may keep, a segment, and what comes between two checkpoints: far from the 15 MB that were written.
+    assert.ok(largest < 4_000_000, `${largest} bytes`)
+    link.profile = profile
+    await caughtUp(it, slow)
+  },
+)
+
+function sizeOfLog(server: SimServer): number {
+  let sizeBytes = 0
+  for (const { path, size } of server.process.disk.files()) if (path.startsWith('data/log/')) sizeBytes += size
+  return sizeBytes
+}

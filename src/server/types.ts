@@ -40,6 +40,8 @@ export type ServerOptions = {
 export type Tuning = {
   /** Log entries kept below the engine's durable index, for followers that are a little behind. */
   readonly keepEntries: number
+  /** Size of the log up to which they are kept, and more for followers that catch up, bytes. */
+  readonly maxHeldLogBytes: number
   /** Bytes applied and not yet durable in the engine at which a checkpoint starts. */
   readonly checkpointBytes: number
   /** How long the first of them waits for one at most, milliseconds. */
