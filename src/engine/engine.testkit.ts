@@ -424,8 +424,14 @@ export function engineSuite(kind: string, makeBench: () => Promise<Bench>): void
     await checkpoint(bench, engine)
     assert.equal(list(engine), 'a=1 b=1 y=2')
     await settled<void>(bench, (done) => {
-      staged.commit(logIndex(8), done)
+      staged.commit(logIndex(8), (result) => {
+        assert.equal(list(engine), 'a=r y=2 z=3')
+        done(result)
+      })
       apply(engine, 2, { z: '3' }, G2)
+      // Not yet durable, not yet to be seen: its readers know nothing of it.
+      assert.equal(list(engine), 'a=1 b=1 y=2 z=3')
+      assert.equal(engine.appliedIndex(G1), 1)
     })
     apply(engine, 3, { y: '4' }, G2)
     await checkpoint(bench, engine)

@@ -50,8 +50,8 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
   let closed = false
   let failed = false
   let waiting: ((result: Result<void>) => void)[] = []
-  /** Restores that are visible and not durable: they hear of success only, and wait for it on a full disk. */
-  let unswapped: ((result: Result<void>) => void)[] = []
+  /** Restores to be swapped in: with the checkpoint that has them, so that nobody sees one that a crash could undo. */
+  let unswapped: Swap[] = []
   let timer: { cancel(): void } | undefined
 
   const reader = readerOver(map)
@@ -86,12 +86,15 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
     frozenBytes = freshBytes
     freshBytes = 0
     const indexes = new Map(applied)
-    serialise(world, map.snapshot(), indexes, (parts) => {
+    const image = map.snapshot()
+    for (const swap of swaps) swapInto(image, indexes, swap)
+    serialise(world, image, indexes, (parts) => {
       world.disk.replace(`${options.directory}/${FILE}`, parts, (result) => {
         running = false
         failed = !result.ok
         if (result.ok) {
-          for (const tell of swaps) tell(result)
+          for (const swap of swaps) swapInto(map, applied, swap)
+          for (const { done } of swaps) done(result)
           diskBytes = parts.reduce((sum, part) => sum + part.length, 0)
           durable = indexes
           checkpoints++
@@ -170,14 +173,8 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
         },
         onDrain: (callback) => world.endOfTurn(callback),
         commit(index, done) {
-          const old: Uint8Array[] = []
-          const cursor = map.cursor(start, end, false)
-          while (cursor.next()) old.push(cursor.key)
-          for (const key of old) map.delete(key)
-          for (const { key, value } of staged) map.set(key, value)
+          unswapped.push({ group, index, start, end, pairs: staged, done })
           staged = []
-          applied.set(group, index)
-          unswapped.push(done)
           checkpoint()
         },
         abort() {
@@ -197,6 +194,24 @@ function engineOver(world: World, options: EngineOptions, content: Content): Eng
       else finish()
     },
   }
+}
+
+type Swap = {
+  readonly group: GroupId
+  readonly index: LogIndex
+  readonly start: Uint8Array
+  readonly end: Uint8Array
+  readonly pairs: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
+  readonly done: (result: Result<void>) => void
+}
+
+function swapInto(map: OrderedMap<Uint8Array>, applied: Map<GroupId, LogIndex>, swap: Swap): void {
+  const old: Uint8Array[] = []
+  const cursor = map.cursor(swap.start, swap.end, false)
+  while (cursor.next()) old.push(cursor.key)
+  for (const key of old) map.delete(key)
+  for (const { key, value } of swap.pairs) map.set(key, value)
+  applied.set(swap.group, swap.index)
 }
 
 function readerOver(map: OrderedMap<Uint8Array>): EngineReader {

@@ -41,7 +41,7 @@ export interface EngineRestore {
   /** Pairs in strictly ascending key order. Returns false to ask for `onDrain` before more. */
   add(key: Uint8Array, value: Uint8Array): boolean
   onDrain(callback: () => void): void
-  /** Swaps in, durably: the interval holds exactly the staged pairs and the group's applied index is `appliedIndex`. */
+  /** Swaps in, durably, visible once it is durable and not before: the interval holds exactly the staged pairs and the group's applied index is `appliedIndex`. */
   commit(appliedIndex: LogIndex, done: (result: Result<void>) => void): void
   abort(): void
 }

@@ -38,6 +38,8 @@ export type Story = {
   put(server: SimServer, key: string, value: string, timeoutMs?: number): Promise<string>
   /** The value, undefined where there is none, or `!` and the code of the failure. */
   get(server: SimServer, key: string, how?: 'linearizable' | 'serializable'): Promise<string | undefined>
+  /** Of all revisions up to the present one. */
+  compact(server: SimServer): Promise<void>
   /** From now on the server has lost what it acknowledged: it is not asked at the end. */
   lose(server: SimServer): void
   /** 'ok', or the code of the failure. */
@@ -156,6 +158,9 @@ export function story(name: string, options: StoryOptions, tell: (story: Story) 
           if (!(error instanceof SkeinError)) throw error
           return `!${error.code}`
         }
+      },
+      async compact(server) {
+        await clientOf(server).compact(server.running?.status().revision ?? 0)
       },
       lose: (server) => void lost.add(server),
       async moveLeader(from, to) {

@@ -148,6 +148,35 @@ function isThere(it: Story, server: SimServer): boolean {
   return status !== undefined && leader !== undefined && status.revision === leader.revision
 }
 
+story('snapshot: while it is swapped in, reads see the old state or the new one, nothing between', {}, async (it) => {
+  const [behind] = (await it.followers()) as [SimServer]
+  const leader = await it.leader()
+  assert.equal(await it.put(leader, 'steady', '0'), 'ok')
+  // So that its engine has it: else it would be seen to begin with nothing.
+  await it.simulation.sleep(500)
+  behind.crash()
+  for (let i = 1; i <= 400; i++) assert.equal(await it.put(leader, 'steady', `${i}`), 'ok')
+  await it.compact(leader)
+  await it.simulation.sleep(800)
+  // Long enough to look at it while it goes on.
+  const { profile } = behind.process.disk
+  behind.process.disk.profile = { ...profile, syncMinMs: 100, syncMaxMs: 200 }
+  behind.start()
+  await it.until('it runs', () => behind.running !== undefined)
+  const seen = new Set<string | undefined>()
+  while (!isThere(it, behind)) {
+    seen.add(await it.get(behind, 'steady', 'serializable'))
+    await it.simulation.sleep(3)
+  }
+  assert.equal(it.count('snapshot-begins'), 1)
+  assert.ok(!seen.has(undefined), [...seen].join())
+  assert.ok(
+    [...seen].every((value) => value === '0' || value === '400'),
+    [...seen].join(),
+  )
+  behind.process.disk.profile = profile
+})
+
 story('snapshot: its receiver stops gracefully in the middle, and comes back', {}, async (it) => {
   const { behind } = await fallBehind(it, 2_000)
   it.onLog(({ process, event }) => {
