@@ -11,9 +11,7 @@ const sources = readSources(repository())
 const TYPICAL_LINES = 200
 
 /** Breaches that are known and owed: each names its file, the law, and what will end it. To be emptied, not filled. */
-const OWED: readonly { readonly path: string; readonly law: string; readonly until: string }[] = [
-  { path: 'src/cli/index.ts', law: 'every room has a face', until: 'the command is whole' },
-]
+const OWED: readonly { readonly path: string; readonly law: string; readonly until: string }[] = []
 
 for (const law of LAWS) {
   test(`tidy: ${law.name}`, (t) => {

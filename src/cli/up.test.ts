@@ -275,7 +275,7 @@ describe('skein up', { concurrency: false }, () => {
     assert.equal(stdout, '')
     assert.match(
       stderr,
-      /S2\/identity\.json cannot be understood: it is not JSON\n {2}Point --data at the right directory/,
+      /S2\/identity\.json cannot be relied on: it is not JSON\n {2}Restore identity\.json from a backup/,
     )
     for (let i = 0; i < 3; i++) {
       const free = await new Promise((resolve) => {
