@@ -35,6 +35,8 @@ export interface Reads {
   nextLook(retryAfterMs: number): number
   /** Contexts older than this are asked for again; reads past their deadline fail. */
   expire(nowMs: number, retryAfterMs: number): void
+  /** Refuses those that nobody has confirmed: the others only wait for this server. */
+  failUnconfirmed(error: Failure): void
   failAll(error: Failure): void
 }
 
@@ -136,6 +138,12 @@ export function createReads(maxReads: number): Reads {
         .filter(({ reads }) => reads.length > 0)
       answer(unconfirmed, err(failure('no-leader', NOT_CONFIRMED)))
       answer(unapplied, err(failure('timed-out', NOT_APPLIED)))
+    },
+    failUnconfirmed(error) {
+      const all = [...fresh, ...[...asked.values()].flatMap((group) => group.reads)]
+      fresh = []
+      asked.clear()
+      answer(all, err(error))
     },
     failAll(error) {
       const all = [

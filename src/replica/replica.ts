@@ -76,6 +76,8 @@ function createReplica(
   /** Since when applying has waited for the engine. */
   let pressureSince: number | undefined
   let timer: { at: number; cancel: () => void } | undefined
+  /** When proposals that were refused or held up are handed over again. */
+  let pauseUntil: number | undefined
   let lookedAt = world.clock.monotonicMs()
 
   const applier = createApplier(world, options, environment, start, {
@@ -269,17 +271,20 @@ function createReplica(
   /** When deadlines must be looked at next; not for every one of thousands of requests. */
   const nextLook = (): number => {
     let next = Math.min(proposals.nextDeadline, reads.nextLook(readRetryMs), transfers.nextDeadline)
-    if (proposals.hasPaused) next = 0
+    if (pauseUntil !== undefined) next = Math.min(next, pauseUntil)
     if (leader === undefined && proposals.size + reads.size > 0) next = Math.min(next, leaderlessSince + leaderGraceMs)
     return Math.max(next, lookedAt + LOOK_STEP_MS)
   }
 
   const look = (now: number): void => {
     lookedAt = now
-    proposals.resume()
+    if (pauseUntil !== undefined && now >= pauseUntil) {
+      pauseUntil = undefined
+      proposals.resume()
+    }
     if (leaderless(now)) {
       proposals.failUnsent(noLeader())
-      reads.failAll(noLeader())
+      reads.failUnconfirmed(noLeader())
     }
     proposals.expire(now)
     reads.expire(now, readRetryMs)
@@ -287,6 +292,7 @@ function createReplica(
   }
 
   const arm = (): void => {
+    if (proposals.hasPaused) pauseUntil ??= world.clock.monotonicMs() + LOOK_STEP_MS
     const at = Math.min(raft.nextDeadline(), nextLook())
     if (timer !== undefined && timer.at <= at) return
     timer?.cancel()
