@@ -30,6 +30,10 @@ const MAX_NEW_FILE_BYTES = 16 * 1024 * 1024
 
 const CHAIN_KEY: Uint8Array = Uint8Array.of(1)
 const CHAIN_START = 1
+const SHORT_WRITE = /EIO|Input\/output error/i
+const PROBE_FILE = 'space.probe'
+const PROBE_PART: Uint8Array = new Uint8Array(256 * 1024)
+const PROBE_PARTS = 32
 const FULL = /MDB_MAP_FULL|ENOSPC|EDQUOT|No space left|quota exceeded/i
 
 type Data = Database<Uint8Array, Uint8Array>
@@ -52,7 +56,7 @@ export function openLmdbStore(world: World, directory: string, done: (result: Re
     checkFile(world, directory, (checked) => {
       if (!checked.ok) return done(checked)
       try {
-        done(ok(storeOver(world, openDatabases(path, false))))
+        done(ok(storeOver(world, directory, openDatabases(path, false))))
       } catch (error) {
         done(err(failure('engine-damaged', `${path} cannot be opened: ${String(error)}`, { file: path })))
       }
@@ -145,7 +149,7 @@ function arenaEncoder(): {
   }
 }
 
-function storeOver(world: World, { root, chain, slots }: Databases): Store {
+function storeOver(world: World, directory: string, { root, chain, slots }: Databases): Store {
   /** The number that the last durable commit wrote, and the last one under way. */
   let durable = chain.getEntry(CHAIN_KEY)?.version ?? 0
   let issued = durable
@@ -154,6 +158,9 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
   let broken: Failure | undefined
   invariant(durable >= CHAIN_START, 'lmdb-chain', String(durable))
   const views = new Map<StoreView, Transaction>()
+  /** After a full disk: attempts wait here until there is known to be space, for the library is loud about failed ones. */
+  let gate: ((full: Failure | undefined) => void)[] | undefined
+  let wasFull = false
 
   const data = (slot: number): Data => slots[slot] as Data
 
@@ -214,15 +221,32 @@ function storeOver(world: World, { root, chain, slots }: Databases): Store {
       const commit: UnderWay = { done, result: undefined }
       underWay.push(commit)
       const settled = (result: Result<void>): void => world.endOfTurn(() => settle(commit, result))
-      chain
-        .ifVersion(CHAIN_KEY, after, () => {
-          write(transaction)
-          void chain.put(CHAIN_KEY, CHAIN_KEY, after + 1)
+      const refused = (cause: unknown): void =>
+        explain(world, directory, cause, (why) => {
+          wasFull = why.code === 'disk-full'
+          settled(err(why))
         })
-        .then(
-          (isDone) => settled(isDone ? ok() : err(problem('the commit before it failed'))),
-          (error: unknown) => causeOf(error, (cause) => settled(err(problem(cause)))),
-        )
+      const attempt = (full: Failure | undefined): void => {
+        if (full !== undefined) return settled(err(full))
+        chain
+          .ifVersion(CHAIN_KEY, after, () => {
+            write(transaction)
+            void chain.put(CHAIN_KEY, CHAIN_KEY, after + 1)
+          })
+          .then(
+            (isDone) => settled(isDone ? ok() : err(problem('the commit before it failed'))),
+            (error: unknown) => causeOf(error, refused),
+          )
+      }
+      if (gate !== undefined) return void gate.push(attempt)
+      if (!wasFull) return attempt(undefined)
+      const waiting = [attempt]
+      gate = waiting
+      probeSpace(world, directory, (full) => {
+        gate = undefined
+        wasFull = full !== undefined
+        for (const one of waiting) one(full)
+      })
     },
     sizeBytes: () => ((root as unknown as Info).env.info().lastPageNumber + 1) * PAGE_BYTES,
     close(done) {
@@ -259,6 +283,30 @@ function causeOf(error: unknown, then: (cause: unknown) => void): void {
   const cause = (error as { readonly commitError?: Promise<never> }).commitError
   if (cause === undefined) then(error)
   else cause.then(then, then)
+}
+
+/** LMDB tells a write that the disk took in part as an I/O error: then whether there is space says which it was. */
+function explain(world: World, directory: string, cause: unknown, then: (why: Failure) => void): void {
+  const why = problem(cause)
+  if (why.code === 'disk-full' || !SHORT_WRITE.test(why.message)) return then(why)
+  probeSpace(world, directory, (full) => then(full ?? why))
+}
+
+/** Calls back with `disk-full` unless the disk takes as many bytes as a few commits have, which are given back. */
+function probeSpace(world: World, directory: string, then: (full: Failure | undefined) => void): void {
+  const { disk } = world
+  const path = `${directory}/${PROBE_FILE}`
+  const end = (result: Result<unknown>): void =>
+    disk.remove(path, () => then(!result.ok && result.error.code === 'disk-full' ? result.error : undefined))
+  disk.open(path, { create: true }, (opened) => {
+    if (!opened.ok) return end(opened)
+    const file = opened.value
+    const parts = Array.from({ length: PROBE_PARTS }, () => PROBE_PART)
+    file.write(0, parts, (written) => {
+      if (!written.ok) return file.close(() => end(written))
+      file.datasync((synced) => file.close(() => end(synced)))
+    })
+  })
 }
 
 function problem(error: unknown): Failure {
