@@ -10,12 +10,21 @@ import { freePorts } from './cluster.testkit.ts'
 
 const run = (command: string, args: readonly string[]): boolean => spawnSync(command, args).status === 0
 
-test('a disk that fills and empties: writes are refused, reads go on, and nothing acknowledged is lost', async (t) => {
+const mountTmpfs = (directory: string, sizeMb: number): boolean =>
+  run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMb}m`, 'tmpfs', directory])
+
+function unmountable(): string | false {
   const directory = mkdtempSync(join(tmpdir(), 'skein-full-'))
-  if (!run('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', directory])) {
-    rmSync(directory, { recursive: true, force: true })
-    return t.skip('a file system cannot be mounted here')
-  }
+  const can = mountTmpfs(directory, 1)
+  if (can) run('umount', [directory])
+  rmSync(directory, { recursive: true, force: true })
+  return can ? false : 'a file system cannot be mounted here'
+}
+
+const story = 'a disk that fills and empties: writes are refused, reads go on, and nothing acknowledged is lost'
+test(story, { skip: unmountable() }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'skein-full-'))
+  assert.ok(mountTmpfs(directory, 40))
   try {
     const [port] = await freePorts(1)
     const cluster = [{ name: 'S1', address: `127.0.0.1:${port}` }]
