@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { Skein, SkeinError } from '../src/index.ts'
+import { type Client, Skein, SkeinError } from '../src/index.ts'
 import { freePorts } from './cluster.testkit.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -41,6 +41,11 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
       assert.ok(error.hint.length > 0)
       return true
     })
+    await client.put('text', 'größe')
+    assert.deepEqual((await client.get('text'))?.value, bytes('größe'))
+    await assert.rejects(client.put('large', new Uint8Array(3_000_000)), (error) => {
+      return error instanceof SkeinError && error.code === 'request-too-large'
+    })
     client.close()
 
     const [first] = cluster
@@ -66,6 +71,33 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
+})
+
+test('the library: what is not understood is refused with a reason, also where no type checker looked', async () => {
+  const untyped = Skein as unknown as { start(options: unknown): Promise<unknown>; connect(options: unknown): Client }
+  for (const options of [
+    {},
+    { name: 'S1', dataDirectory: 'd' },
+    { name: 'S1', dataDirectory: 'd', listen: ':1', cluster: [] },
+  ]) {
+    await assert.rejects(
+      untyped.start(options),
+      (error) => error instanceof SkeinError && error.code === 'invalid-request',
+    )
+  }
+  assert.throws(
+    () => untyped.connect({}),
+    (error) => error instanceof SkeinError && error.code === 'invalid-request',
+  )
+  const client = untyped.connect({ endpoints: ['127.0.0.1:1'] })
+  for (const value of [undefined, null, 7, [1, 2]] as unknown as string[]) {
+    await assert.rejects(
+      client.put('k', value),
+      (error) => error instanceof SkeinError && error.code === 'invalid-request',
+    )
+    await assert.rejects(client.get(value), (error) => error instanceof SkeinError && error.code === 'invalid-request')
+  }
+  client.close()
 })
 
 test('the library: a client whose endpoints are all dead says so with a code and a hint', async () => {

@@ -18,6 +18,7 @@ import {
 } from '../wire/index.ts'
 import type { World } from '../world/index.ts'
 import { createAsker } from './asking.ts'
+import { keysOf, toBytes, withBytes } from './bytes.ts'
 import { createServerConnection } from './connection.ts'
 import type { CallOptions, Client, ClientOptions } from './types.ts'
 
@@ -26,7 +27,7 @@ const DIAL_TIMEOUT_MS = 2_000
 
 /** A client that connects when it is first used. Throws SkeinError `invalid-request` without endpoints. */
 export function connectClient(world: World, options: ClientOptions): Client {
-  if (options.endpoints.length === 0)
+  if (!Array.isArray(options.endpoints) || options.endpoints.length === 0)
     throw new SkeinError(failure('invalid-request', 'a client needs at least one endpoint, HOST:PORT'))
   const metadata = new Map(Object.entries(options.metadata ?? {}))
   const connections = options.endpoints.map((address) =>
@@ -46,10 +47,10 @@ export function connectClient(world: World, options: ClientOptions): Client {
   ): Promise<T> => decoded(decode(await asker.ask({ path, message, writes, deadlineMs: deadlineOf(callOptions) })))
 
   const client: Client = {
-    range: (request, callOptions) =>
+    range: async (request, callOptions) =>
       call(
         '/etcdserverpb.KV/Range',
-        encodeRangeRequest({ ...RANGE, ...request }),
+        encodeRangeRequest({ ...RANGE, ...request, ...keysOf(request) }),
         false,
         decodeRangeResponse,
         callOptions,
@@ -58,10 +59,10 @@ export function connectClient(world: World, options: ClientOptions): Client {
       const response = await client.range({ key, limit: 1 }, callOptions)
       return response.kvs[0]
     },
-    put(key, value, callOptions) {
+    async put(key, value, callOptions) {
       const message = encodePutRequest({
-        key,
-        value,
+        key: toBytes('the key', key),
+        value: toBytes('the value', value),
         lease: callOptions?.lease ?? 0n,
         prevKv: callOptions?.prevKv ?? false,
         ignoreValue: callOptions?.ignoreValue ?? false,
@@ -69,16 +70,16 @@ export function connectClient(world: World, options: ClientOptions): Client {
       })
       return call('/etcdserverpb.KV/Put', message, true, decodePutResponse, callOptions)
     },
-    deleteRange: (request, callOptions) =>
+    deleteRange: async (request, callOptions) =>
       call(
         '/etcdserverpb.KV/DeleteRange',
-        encodeDeleteRangeRequest({ rangeEnd: EMPTY, prevKv: false, ...request }),
+        encodeDeleteRangeRequest({ prevKv: false, ...request, ...keysOf(request) }),
         true,
         decodeDeleteRangeResponse,
         callOptions,
       ),
-    txn: (request, callOptions) =>
-      call('/etcdserverpb.KV/Txn', encodeTxnRequest(request), true, decodeTxnResponse, callOptions),
+    txn: async (request, callOptions) =>
+      call('/etcdserverpb.KV/Txn', encodeTxnRequest(withBytes(request)), true, decodeTxnResponse, callOptions),
     compact: (revision, callOptions) =>
       call(
         '/etcdserverpb.KV/Compact',

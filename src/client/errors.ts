@@ -12,6 +12,8 @@ const TEXTS: readonly (readonly [text: string, code: FailureCode])[] = [
   ['required revision is a future revision', 'future-revision'],
   ['requested lease not found', 'lease-not-found'],
   ['request is too large', 'request-too-large'],
+  // gRPC's own limit on a message, in the words of grpc-go.
+  ['message larger than max', 'request-too-large'],
   ['too many requests', 'too-many-requests'],
   ['database space exceeded', 'disk-full'],
   ['no leader', 'no-leader'],

@@ -10,5 +10,6 @@
  * Source: etcd 3.4 `clientv3` (retry interceptor, balancer); Raft dissertation, section 6.3. asking.ts has the table of
  * what is asked again where, sessions.ts and `wire/skein-session.ts` how a repeated write is recognised.
  */
+export type { Bytes } from './bytes.ts'
 export { connectClient } from './client.ts'
 export type { CallOptions, Client, ClientOptions } from './types.ts'

@@ -14,6 +14,7 @@ import type {
   TxnResponse,
 } from '../wire/index.ts'
 import type { Address, TlsOptions } from '../world/index.ts'
+import type { Bytes } from './bytes.ts'
 
 export type ClientOptions = {
   /** `HOST:PORT` of servers, tried in this order; at least one. */
@@ -30,24 +31,26 @@ export type CallOptions = {
   readonly timeoutMs?: number
 }
 
+/** A request about `key`, or all keys in [`key`, `rangeEnd`). */
+type RangeOf<Request> = Omit<Request, 'key' | 'rangeEnd'> & { readonly key: Bytes; readonly rangeEnd?: Bytes }
+
 /**
+ * Keys and values are bytes, or strings that stand for their UTF-8 bytes; answers always are bytes.
+ *
  * Every method rejects with SkeinError. `retryable` tells whether the same call can succeed later; `outcome-unknown` and
  * `timed-out` mean that a write may or may not take effect. Reads, and writes that certainly were not looked at, are
  * tried at the other endpoints before an error is reported.
  */
 export interface Client {
-  range(request: Partial<RangeRequest> & { readonly key: Uint8Array }, options?: CallOptions): Promise<RangeResponse>
+  range(request: RangeOf<Partial<RangeRequest>>, options?: CallOptions): Promise<RangeResponse>
   /** One key, or undefined where it does not exist. */
-  get(key: Uint8Array, options?: CallOptions): Promise<KeyValue | undefined>
+  get(key: Bytes, options?: CallOptions): Promise<KeyValue | undefined>
   put(
-    key: Uint8Array,
-    value: Uint8Array,
+    key: Bytes,
+    value: Bytes,
     options?: CallOptions & Partial<Pick<PutRequest, 'lease' | 'prevKv' | 'ignoreLease' | 'ignoreValue'>>,
   ): Promise<PutResponse>
-  deleteRange(
-    request: Partial<DeleteRangeRequest> & { readonly key: Uint8Array },
-    options?: CallOptions,
-  ): Promise<DeleteRangeResponse>
+  deleteRange(request: RangeOf<Partial<DeleteRangeRequest>>, options?: CallOptions): Promise<DeleteRangeResponse>
   txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse>
   compact(revision: number, options?: CallOptions & { readonly physical?: boolean }): Promise<CompactionResponse>
   memberList(options?: CallOptions): Promise<MemberListResponse>

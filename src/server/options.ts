@@ -40,6 +40,15 @@ export function settle(options: ServerOptions): Result<Settings> {
 
 function problem(options: ServerOptions): Failure | undefined {
   const bad = (message: string): Failure => failure('invalid-request', message)
+  // Applications without types give anything.
+  if (typeof options.name !== 'string' || options.name === '')
+    return bad('the option name must be a text: this server, as `cluster` names it')
+  if (typeof options.dataDirectory !== 'string' || options.dataDirectory === '')
+    return bad('the option dataDirectory must be the path of a directory')
+  if (typeof options.listen !== 'string') return bad('the option listen must be HOST:PORT')
+  if (!Array.isArray(options.cluster)) return bad('the option cluster must be a list of { name, address }')
+  if (!(options.clusterKey instanceof Uint8Array))
+    return bad(`the option clusterKey must be a Uint8Array of ${CLUSTER_KEY_BYTES} bytes`)
   const names = options.cluster.map((member) => member.name)
   if (!names.includes(options.name)) {
     return bad(
