@@ -73,10 +73,33 @@ function mayNotRead(error: NodeJS.ErrnoException | null): boolean {
   return error?.code === 'EACCES' || error?.code === 'EPERM'
 }
 
+/**
+ * Not `recursive: true`: that asks for the parents again and again, without end, where one exists and takes no directory, as
+ * /proc does. `highest`: the uppermost that was made; undefined where all were there.
+ */
+function makeMissing(path: string, settled: (error: NodeJS.ErrnoException | null, highest?: string) => void): void {
+  fs.mkdir(path, { mode: DIRECTORY_MODE }, (error) => {
+    if (error === null) return settled(null, path)
+    const parent = dirname(path)
+    if (error.code !== 'ENOENT' || parent === path) return isDirectory(path, error, settled)
+    return makeMissing(parent, (parentError, highest) => {
+      if (parentError !== null) return settled(parentError)
+      return fs.mkdir(path, { mode: DIRECTORY_MODE }, (again) => {
+        if (again === null) settled(null, highest ?? path)
+        else isDirectory(path, again, (failed) => settled(failed, highest))
+      })
+    })
+  })
+}
+
+function isDirectory(path: string, otherwise: NodeJS.ErrnoException, settled: Settled): void {
+  fs.stat(path, (error, stats) => settled(error === null && stats.isDirectory() ? null : otherwise))
+}
+
 function makeDirectories(path: string, settled: Settled): void {
-  fs.mkdir(path, { recursive: true, mode: DIRECTORY_MODE }, (error, first) => {
+  makeMissing(path, (error, highest) => {
     if (error !== null) settled(error)
-    else if (first !== undefined) syncUpwards(path, first, settled)
+    else if (highest !== undefined) syncUpwards(path, highest, settled)
     // It may be there because an earlier process made it, and died before its name was durable.
     else syncDirectory(dirname(path), (syncError) => settled(mayNotRead(syncError) ? null : syncError))
   })
