@@ -34,13 +34,14 @@ export async function waitForLeader(
   client: Client,
   addresses: readonly string[],
   givenUp: () => boolean,
+  majority: number = majorityOf(addresses.length),
 ): Promise<number | undefined> {
   while (!givenUp()) {
     const statuses = await askAll(client, addresses)
     const at = leaderAmong(statuses)
     const leader = at === undefined ? undefined : statuses[at]?.leader
     const known = statuses.filter((status) => leader !== undefined && status?.leader === leader).length
-    if (at !== undefined && known >= majorityOf(addresses.length)) return at
+    if (at !== undefined && known >= majority) return at
     await pause(POLL_MS)
   }
   return undefined

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -18,6 +18,11 @@ after(() => {
   temporary.remove()
 })
 const nothing = { servers: undefined, port: undefined }
+const opened = async (path: string, wanted: Parameters<typeof openClusterDirectory>[2] = nothing) => {
+  const cluster = await openClusterDirectory(world, path, wanted)
+  await cluster.save()
+  return cluster
+}
 const code = (expected: string, message?: RegExp) => (error: unknown) => {
   assert.ok(error instanceof SkeinError)
   assert.equal(error.code, expected)
@@ -27,26 +32,24 @@ const code = (expected: string, message?: RegExp) => (error: unknown) => {
 
 test('a new directory gets five servers, a key and a token, and is found again as it was', async () => {
   const path = join(temporary.path, 'new', 'deep')
-  const first = await openClusterDirectory(world, path, nothing)
+  const first = await opened(path, nothing)
   assert.deepEqual([first.servers, first.port, first.found], [5, 7701, false])
   assert.match(readFileSync(first.keyFile, 'utf8'), /^[0-9a-f]{64}\n$/)
   assert.equal(statSync(first.keyFile).mode & 0o777, 0o600)
   await assert.rejects(openClusterDirectory(world, path, nothing), code('data-in-use'))
   first.release()
   const key = readFileSync(first.keyFile, 'utf8')
-  const again = await openClusterDirectory(world, path, { servers: 5, port: 8801 })
+  const again = await opened(path, { servers: 5, port: 8801 })
   again.release()
   assert.deepEqual([again.servers, again.port, again.token, again.found], [5, 8801, first.token, true])
   assert.equal(readFileSync(first.keyFile, 'utf8'), key)
-  const moved = await openClusterDirectory(world, path, nothing)
+  const moved = await opened(path, nothing)
   moved.release()
   assert.equal(moved.port, 8801)
 })
 
 test('two clusters have different keys and tokens', async () => {
-  const [a, b] = await Promise.all(
-    ['a', 'b'].map(async (name) => openClusterDirectory(world, join(temporary.path, name), nothing)),
-  )
+  const [a, b] = await Promise.all(['a', 'b'].map(async (name) => opened(join(temporary.path, name))))
   assert.notEqual(a?.token, b?.token)
   assert.notEqual(readFileSync(a?.keyFile as string, 'utf8'), readFileSync(b?.keyFile as string, 'utf8'))
   a?.release()
@@ -55,13 +58,49 @@ test('two clusters have different keys and tokens', async () => {
 
 test('a first start that was interrupted is taken up again', async () => {
   const path = join(temporary.path, 'interrupted')
-  const first = await openClusterDirectory(world, path, nothing)
+  const first = await opened(path, nothing)
   first.release()
   rmSync(join(path, 'cluster.json'))
   writeFileSync(join(path, 'cluster.json.unfinished'), '{')
-  const again = await openClusterDirectory(world, path, { servers: 3, port: undefined })
+  const again = await opened(path, { servers: 3, port: undefined })
   again.release()
   assert.deepEqual([again.servers, again.found], [3, false])
+})
+
+test('of a first start that comes to nothing nothing stays, and what was there before does', async () => {
+  const path = join(temporary.path, 'futile')
+  const saved = await opened(path, { servers: 3, port: undefined })
+  mkdirSync(join(path, 'S1'))
+  saved.undo()
+  saved.release()
+  assert.ok(!existsSync(path))
+
+  const unsaved = await openClusterDirectory(world, path, nothing)
+  unsaved.release()
+  assert.ok(!existsSync(path))
+
+  mkdirSync(path)
+  writeFileSync(join(path, 'cluster-key'), 'mine')
+  const withKey = await opened(path)
+  withKey.undo()
+  withKey.release()
+  assert.deepEqual(
+    readdirSync(path).filter((name) => name !== 'LOCK'),
+    ['cluster-key'],
+  )
+
+  const first = await opened(path)
+  first.release()
+  const again = await opened(path)
+  again.undo()
+  again.release()
+  assert.ok(existsSync(join(path, 'cluster.json')))
+})
+
+test('a place that takes no directory is an error', async (t) => {
+  if (process.platform !== 'linux') return t.skip('/proc takes no directories on Linux')
+  await assert.rejects(opened('/proc/x'), code('not-found', /the data directory \/proc\/x cannot be made/))
+  return undefined
 })
 
 test('servers whose cluster.json is gone are not taken for a new cluster', async () => {

@@ -1,9 +1,10 @@
 /**
  * The data directory of `skein up`: what the cluster is (`cluster.json`), its key (`cluster-key`, mode 0600), its control
- * socket, and a directory for each server. One supervisor at a time holds its lock.
+ * socket, and a directory for each server. One supervisor at a time holds its lock. Nothing names a new cluster until its
+ * servers are about to start; a first start of which nothing came can be undone.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Result } from '../base/index.ts'
 import { SkeinError, toHex, utf8 } from '../base/index.ts'
@@ -27,6 +28,10 @@ export type ClusterDirectory = ClusterFile & {
   readonly keyFile: string
   /** Whether the servers have been started before. */
   readonly found: boolean
+  /** Writes the key and `cluster.json`, durably: must be over before a server starts, which must never outlive what names it. */
+  save(): Promise<void>
+  /** After `save` of a new cluster of which no majority ever ran, so that nothing was acknowledged: removes all of it. */
+  undo(): void
   release(): void
 }
 
@@ -91,7 +96,8 @@ export async function openClusterDirectory(
   wanted: { readonly servers: number | undefined; readonly port: number | undefined },
 ): Promise<ClusterDirectory> {
   const { disk } = world
-  await completed<void>((done) => disk.makeDirectory(directory, done))
+  const wasThere = existsSync(directory)
+  await makeDataDirectory(world, directory)
   const lock = await completed<{ release(): void }>((done) => disk.lock(directory, done))
   try {
     const before = readClusterFile(directory)
@@ -109,19 +115,55 @@ export async function openClusterDirectory(
       token: before?.token ?? toHex(randomBytes(16)),
     }
     const keyFile = join(directory, KEY_FILE)
-    // `replace` makes files of mode 0600 and is durable: the servers must never outlive what names them.
-    if (!existsSync(keyFile)) {
-      await completed<void>((done) => disk.replace(keyFile, [utf8(`${toHex(randomBytes(32))}\n`)], done))
-    }
-    if (before?.port !== cluster.port) {
+    let madeKey = false
+    const save = async (): Promise<void> => {
+      // `replace` makes files of mode 0600 and is durable.
+      if (!existsSync(keyFile)) {
+        await completed<void>((done) => disk.replace(keyFile, [utf8(`${toHex(randomBytes(32))}\n`)], done))
+        madeKey = true
+      }
+      if (before?.port === cluster.port) return
       const json = `${JSON.stringify({ format: FORMAT, ...cluster }, undefined, 2)}\n`
       await completed<void>((done) => disk.replace(join(directory, FILE), [utf8(json)], done))
     }
-    return { ...cluster, keyFile, found: before !== undefined, release: () => lock.release() }
+    const undo = (): void => {
+      if (before !== undefined) return
+      // `cluster.json` last: an undo that is interrupted leaves a cluster that can be started.
+      for (let i = 0; i < cluster.servers; i++) rmSync(join(directory, serverName(i)), { recursive: true, force: true })
+      if (madeKey) rmSync(keyFile, { force: true })
+      rmSync(join(directory, FILE), { force: true })
+    }
+    const release = (): void => {
+      lock.release()
+      if (!wasThere) removeIfUnused(directory)
+    }
+    return { ...cluster, keyFile, found: before !== undefined, save, undo, release }
   } catch (error) {
     lock.release()
     throw error
   }
+}
+
+/** A directory that was made for a cluster that came to nothing. */
+function removeIfUnused(directory: string): void {
+  try {
+    if (readdirSync(directory).some((name) => name !== 'LOCK')) return
+    rmSync(join(directory, 'LOCK'), { force: true })
+    rmdirSync(directory)
+  } catch {
+    // It stays, empty: the next start takes it.
+  }
+}
+
+export async function makeDataDirectory(world: World, path: string): Promise<void> {
+  const made = await new Promise<Result<void>>((told) => void world.disk.makeDirectory(path, told))
+  if (made.ok) return
+  const { code, message } = made.error
+  refuse(
+    code === 'disk-failed' ? 'permission-denied' : code,
+    `the data directory ${path} cannot be made: ${message}`,
+    'Choose a place where you may write, with --data.',
+  )
 }
 
 function refuseStrangers(directory: string): void {

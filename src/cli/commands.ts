@@ -55,7 +55,10 @@ export const COMMANDS: readonly Command[] = [
     summary: 'who is there, who leads, how far each server is',
     usage: '[--endpoints HOST:PORT,…]',
     options: CLIENT_OPTIONS,
-    details: ['Exits with 4 where nobody leads.'],
+    details: [
+      'Waits up to 1.5 s for an election that is under way. A server that answers and does not follow',
+      'the leader is shown as cut off and not counted. Exits with 4 where nothing can be written.',
+    ],
     examples: ['status', 'status --json'],
     run: (parsed, output) => withSession(parsed, (session) => showStatus(session, output)),
   },

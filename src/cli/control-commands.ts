@@ -3,9 +3,9 @@ import { leaderAmong, askAll } from './agreement.ts'
 import { withWorld } from './client-session.ts'
 import type { ControlAnswer, ControlCommand } from './control.ts'
 import { askControl } from './control.ts'
-import { DATA_OPTION } from './endpoints.ts'
+import { DATA_OPTION, dataDirectory } from './endpoints.ts'
 import { EXIT, refuse, usage } from './exit.ts'
-import { commandLine, DEFAULT_DATA } from './name.ts'
+import { commandLine } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import type { Output } from './output.ts'
 import type { ServerView } from './supervisor.ts'
@@ -17,7 +17,7 @@ export async function controlServers(
   parsed: Parsed,
   output: Output,
 ): Promise<number> {
-  const directory = parsed.text('data') ?? DEFAULT_DATA
+  const directory = dataDirectory(parsed)
   if (parsed.positionals.length === 0) usage(`skein ${command} SERVER…, for instance: skein ${command} S3`)
   let answer: ControlAnswer = await askControl(directory, { command: 'list' })
   for (const word of parsed.positionals) {

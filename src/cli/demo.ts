@@ -39,6 +39,7 @@ export async function demo(parsed: Parsed, output: Output): Promise<number> {
   try {
     running.cluster = await openClusterDirectory(world, directory, { servers: SERVERS, port: undefined })
     const { cluster } = running
+    await cluster.save()
     const told = withWorld(async (connect) => {
       running.supervisor = await startSomewhere(cluster, directory, output)
       await story(running.supervisor, connect, output)
@@ -92,7 +93,8 @@ async function startSomewhere(cluster: ClusterDirectory, directory: string, outp
       onLine: (line) => output.progress(line),
     })
     try {
-      await supervisor.startAll()
+      const [failed] = await supervisor.startAll()
+      if (failed !== undefined) throw failed.error
       return supervisor
     } catch (error) {
       await supervisor.stop()

@@ -6,6 +6,12 @@ import { DEFAULT_DATA } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { option } from './options.ts'
 
+/** The directory that --data names, else the default. An empty name is a variable that was not set. */
+export function dataDirectory(parsed: Parsed, otherwise: string = DEFAULT_DATA): string {
+  const given = parsed.text('data')
+  return given === '' ? usage('--data must name a directory, and it is empty') : (given ?? otherwise)
+}
+
 export const DATA_OPTION: OptionSpecs = {
   data: option('DIR', `the directory of a local cluster (default ${DEFAULT_DATA})`),
 }
@@ -20,7 +26,7 @@ export type Endpoints = {
 export function findEndpoints(parsed: Parsed): Endpoints {
   const given = parsed.text('endpoints')
   if (given !== undefined) return { addresses: parseEndpoints(given), from: 'option', directory: undefined }
-  const directory = parsed.text('data') ?? DEFAULT_DATA
+  const directory = dataDirectory(parsed)
   const environment = process.env['SKEIN_ENDPOINTS']
   if (environment !== undefined && environment !== '' && parsed.text('data') === undefined) {
     return { addresses: parseEndpoints(environment), from: 'environment', directory: undefined }

@@ -2,7 +2,6 @@
  * `skein server`: one server in the foreground, on a real machine or as a child of `skein up`. TERM and INT stop it gracefully; a
  * child also stops when its supervisor's pipe closes.
  */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fromHex, SkeinError } from '../base/index.ts'
 import type { startServer as StartServer } from '../host/index.ts'
@@ -10,6 +9,8 @@ import type { BootstrapMember, RunningServer, ServerOptions } from '../server/in
 import type { Diagnostics, LogLevel } from '../world/index.ts'
 import { fileDiagnostics, openNodeWorld } from '../world/node/index.ts'
 import { readOptionFile } from './client-session.ts'
+import { makeDataDirectory } from './cluster-directory.ts'
+import { dataDirectory } from './endpoints.ts'
 import { EXIT, refuse, usage } from './exit.ts'
 import { commandLine, quote } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
@@ -48,7 +49,12 @@ export async function runServer(parsed: Parsed, output: Output): Promise<number>
   const level = parsed.text('log-level') ?? 'info'
   if (!LOG_LEVELS.includes(level))
     usage(`--log-level must be one of ${LOG_LEVELS.join(', ')}, not ${JSON.stringify(level)}`)
-  makeDataDirectory(options.dataDirectory)
+  const disk = openNodeWorld({
+    onFail: (violation) => {
+      throw violation
+    },
+  })
+  await makeDataDirectory(disk, options.dataDirectory).finally(() => disk.stop())
   const diagnostics = fileDiagnostics(join(options.dataDirectory, 'server.log'), level as LogLevel, {
     server: options.name,
   })
@@ -126,18 +132,6 @@ function serve(
   })
 }
 
-function makeDataDirectory(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    refuse(
-      code === 'EEXIST' || code === 'ENOTDIR' ? 'already-exists' : 'permission-denied',
-      `the data directory ${path} cannot be made: ${message}`,
-    )
-  }
-}
-
 /** Names and addresses: `S1=10.0.0.1:7701,S2=10.0.0.2:7701`. */
 export function parseCluster(option: string, text: string): BootstrapMember[] {
   return text.split(',').map((part) => {
@@ -166,7 +160,7 @@ function serverOptions(parsed: Parsed): ServerOptions {
   const tls = tlsOptions(parsed)
   return {
     name,
-    dataDirectory: parsed.text('data') ?? `./skein-data/${name}`,
+    dataDirectory: dataDirectory(parsed, `./skein-data/${name}`),
     listen: parsed.text('listen') ?? own.address,
     cluster,
     clusterKey: readClusterKey(need('cluster-key-file', './cluster-key')),

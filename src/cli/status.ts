@@ -2,9 +2,10 @@
 import { SkeinError } from '../base/index.ts'
 import type { Client } from '../client/index.ts'
 import type { Member, StatusResponse } from '../wire/index.ts'
-import { leaderAmong, majorityOf } from './agreement.ts'
+import { leaderAmong, majorityOf, pause } from './agreement.ts'
 import type { Connect, Session } from './client-session.ts'
 import { inFewWords } from './client-session.ts'
+import { serverName } from './cluster-directory.ts'
 import { askControl } from './control.ts'
 import { EXIT } from './exit.ts'
 import { commandLine } from './name.ts'
@@ -15,6 +16,9 @@ import type { Cell, Column, Row } from './table.ts'
 import { table } from './table.ts'
 
 const ASK_MS = 1_000
+/** An election or a restart that is under way is waited for, so that `kill leader ; status` shows what comes of it. */
+const SETTLE_MS = 1_500
+const ASK_AGAIN_MS = 50
 
 export type Asked = {
   readonly name: string
@@ -35,15 +39,74 @@ export async function showStatus({ connect, options, endpoints }: Session, outpu
   const servers =
     members.length > 0
       ? members.map((member) => ({ name: member.name, address: addressOf(member) }))
-      : endpoints.addresses.map((address) => ({ name: processes.get(address)?.name ?? '?', address }))
+      : endpoints.addresses.map((address, i) => ({
+          name: processes.get(address)?.name ?? knownName(endpoints, i),
+          address,
+        }))
   const client = connect({ ...options, endpoints: servers.map((server) => server.address) })
-  const asked = await Promise.all(
-    servers.map(async ({ name, address }) => ask(client, name, address, processes.get(address)?.state)),
-  )
-  const leader = leaderAmong(asked.map((server) => server.status))
-  if (output.json) output.object(plain(asked, leader))
-  else for (const line of render(asked, leader, output, endpoints.directory)) output.print(line)
-  return leader === undefined ? EXIT.unreachable : EXIT.ok
+  const askEach = async (): Promise<Standing> =>
+    standingOf(
+      await Promise.all(
+        servers.map(async ({ name, address }) => ask(client, name, address, processes.get(address)?.state)),
+      ),
+    )
+  const end = performance.now() + SETTLE_MS
+  let standing = await askEach()
+  while (!isSettled(standing) && performance.now() < end) {
+    await pause(ASK_AGAIN_MS)
+    standing = await askEach()
+  }
+  if (output.json) output.object(plain(standing))
+  else for (const line of render(standing, output, endpoints.directory)) output.print(line)
+  return isWritable(standing) ? EXIT.ok : EXIT.unreachable
+}
+
+/** What all the answers say together. */
+export type Standing = {
+  readonly asked: readonly Asked[]
+  readonly leader: number | undefined
+  /** Which of them take part: they follow that leader; where nobody leads, those that may elect one. */
+  readonly takesPart: readonly boolean[]
+}
+
+export function standingOf(asked: readonly Asked[]): Standing {
+  const statuses = asked.map((server) => server.status)
+  const leader = leaderAmong(statuses)
+  const id = leader === undefined ? undefined : statuses[leader]?.leader
+  const highest = Math.max(0, ...statuses.map((status) => status?.raftTerm ?? 0))
+  return {
+    asked,
+    leader,
+    takesPart: statuses.map((status) => {
+      if (status === undefined) return false
+      // One that has lost its disk is in no term, and the others accept nothing from it.
+      return id === undefined ? status.raftTerm > 0 || highest === 0 : status.leader === id
+    }),
+  }
+}
+
+function takingPart({ takesPart }: Standing): number {
+  return takesPart.filter(Boolean).length
+}
+
+function answering({ asked }: Standing): number {
+  return asked.filter((server) => server.status !== undefined).length
+}
+
+function isWritable(standing: Standing): boolean {
+  return standing.leader !== undefined && takingPart(standing) >= majorityOf(standing.asked.length)
+}
+
+/** Whether asking again would show nothing else: too few are there to elect anybody, or all that are there follow one. */
+function isSettled(standing: Standing): boolean {
+  const there = answering(standing)
+  if (there < majorityOf(standing.asked.length)) return standing.leader === undefined
+  return standing.leader !== undefined && takingPart(standing) === there
+}
+
+/** The cluster of a directory has its names by their order; of other servers nothing is known. */
+function knownName({ from }: Session['endpoints'], index: number): string {
+  return from === 'data' || from === 'default' ? serverName(index) : '?'
 }
 
 /** The members as any of the servers tells them: the first answer counts. */
@@ -91,17 +154,20 @@ function problemOf(error: unknown): string {
   return `no answer within ${ASK_MS / 1000} s`
 }
 
-function plain(asked: readonly Asked[], leader: number | undefined): Record<string, unknown> {
-  const up = asked.filter((server) => server.status !== undefined)
+function plain(standing: Standing): Record<string, unknown> {
+  const { asked, leader, takesPart } = standing
   return {
     leader: leader === undefined ? undefined : asked[leader]?.name,
-    up: up.length,
+    up: answering(standing),
+    takingPart: takingPart(standing),
+    writable: isWritable(standing),
     servers: asked.length,
     majority: majorityOf(asked.length),
     members: asked.map((server, i) => ({
       name: server.name,
       address: server.address,
       up: server.status !== undefined,
+      takesPart: takesPart[i],
       leader: i === leader,
       ...(server.process !== undefined && { process: server.process }),
       ...(server.status && {
@@ -129,36 +195,25 @@ const COLUMNS: readonly Column[] = [
   { title: 'ANSWERS IN', right: true, leaveOut: 3 },
 ]
 
-export function render(
-  asked: readonly Asked[],
-  leader: number | undefined,
-  output: Output,
-  directory: string | undefined,
-): string[] {
-  const up = asked.filter((server) => server.status !== undefined).length
-  const majority = majorityOf(asked.length)
-  const style: Style = leader === undefined ? 'red' : up === asked.length ? 'green' : 'yellow'
-  return [
-    ...table(
-      output,
-      COLUMNS,
-      asked.map((server, i) => rowOf(server, i === leader, directory)),
-    ),
-    '',
-    paint(
-      output,
-      style,
-      summary(asked.length, up, majority, leader === undefined ? undefined : asked[leader]?.name, directory),
-    ),
-  ]
+export function render(standing: Standing, output: Output, directory: string | undefined): string[] {
+  const { asked, leader, takesPart } = standing
+  const writable = isWritable(standing)
+  const style: Style = !writable ? 'red' : takingPart(standing) === asked.length ? 'green' : 'yellow'
+  const rows = asked.map((server, i) => rowOf(server, i === leader, takesPart[i] === true, directory))
+  return [...table(output, COLUMNS, rows), '', paint(output, style, summary(standing, directory))]
 }
 
-function rowOf(server: Asked, leads: boolean, directory: string | undefined): Row {
+function rowOf(server: Asked, leads: boolean, takesPart: boolean, directory: string | undefined): Row {
   const { name, address, status, process, problem } = server
   const who: Cell[] = [leads ? { text: name, style: 'bold' } : { text: name }, { text: address }]
   if (status === undefined) {
     const [role, remark] = absence(name, process, problem, directory)
     return { cells: [...who, { text: role, style: role === 'paused' ? 'yellow' : 'red' }], remark: { text: remark } }
+  }
+  if (!takesPart) {
+    const why = status.leader === 0n ? 'no leader known' : 'follows a leader that the others do not'
+    const log = directory === undefined ? 'its server.log' : `${directory}/${name}/server.log`
+    return { cells: [...who, { text: 'cut off', style: 'red' }], remark: { text: `${why}; see ${log}` } }
   }
   const role: Cell = leads
     ? { text: 'leader', style: 'green' }
@@ -198,23 +253,21 @@ function absence(
   }
 }
 
-export function summary(
-  servers: number,
-  up: number,
-  majority: number,
-  leader: string | undefined,
-  directory?: string,
-): string {
+export function summary(standing: Standing, directory?: string): string {
+  const servers = standing.asked.length
+  const majority = majorityOf(servers)
+  const up = answering(standing)
+  const count = takingPart(standing)
+  const are = count === up ? 'are up' : 'take part'
+  const leader = standing.leader === undefined ? undefined : standing.asked[standing.leader]?.name
   if (up === 0) return `No server answers. Start them with: ${commandLine('up', directory)}`
-  if (leader === undefined) {
-    const lacking = majority - up
-    return lacking > 0
-      ? `${up} of ${servers} servers are up and ${majority} are needed: nothing can be written. Bring back ${lacking} more.`
-      : `${up} of ${servers} servers are up, and none leads yet: ask again in a second.`
-  }
-  const spare = up - majority
-  const more = spare <= 0 ? 'no further server may fail' : spare === 1 ? 'one more may fail' : `${spare} more may fail`
-  return `${leader} leads. ${up} of ${servers} servers are up, ${majority} are needed: ${more}.`
+  if (count < majority)
+    return `${count} of ${servers} servers ${are} and ${majority} are needed: nothing can be written. Bring back ${majority - count} more.`
+  if (leader === undefined)
+    return `${count} of ${servers} servers ${are}, and none leads yet: nothing can be written. Ask again in a second.`
+  const spare = count - majority
+  const more = spare === 0 ? 'no further server may fail' : spare === 1 ? 'one more may fail' : `${spare} more may fail`
+  return `${leader} leads. ${count} of ${servers} servers ${are}, ${majority} are needed: ${more}.`
 }
 
 function size(bytes: number): string {

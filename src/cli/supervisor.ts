@@ -20,6 +20,8 @@ export type ServerView = {
   readonly pid: number | undefined
 }
 
+export type NotStarted = { readonly name: string; readonly error: SkeinError }
+
 export type SupervisorOptions = {
   /** The command's own script. */
   readonly script: string
@@ -38,8 +40,8 @@ export type SupervisorOptions = {
 
 export interface Supervisor {
   readonly servers: readonly ServerView[]
-  /** Starts all; rejects with the first server's own words where one does not come up. */
-  startAll(): Promise<void>
+  /** Starts all; resolves, once each is up or has ended, with those that did not come up and their own words. */
+  startAll(): Promise<readonly NotStarted[]>
   /** SIGKILL. */
   kill(name: string): Promise<void>
   /** SIGSTOP: it keeps its connections and answers nothing. */
@@ -169,7 +171,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const find = (name: string): Slot => {
     const found = slots.find((slot) => slot.name.toLowerCase() === name.toLowerCase())
     const names = slots.map((slot) => slot.name).join(', ')
-    return found ?? refuse('invalid-request', `there is no server ${JSON.stringify(name)}; there are ${names}`)
+    return found ?? refuse('invalid-request', `there is no server ${JSON.stringify(name)}`, `Name one of ${names}.`)
   }
 
   const inTurn = (name: string, act: (slot: Slot) => Promise<void>): Promise<void> => {
@@ -181,6 +183,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     slot.queue = done.catch(() => undefined)
     return done
   }
+
+  const alreadySo = (slot: Slot, what: string, next: string, command: string): never =>
+    refuse(
+      'invalid-request',
+      `${slot.name} ${what}`,
+      `Nothing to do. ${next}: ${commandLine(`${command} ${slot.name}`, options.directory)}`,
+    )
 
   const needsProcess = (slot: Slot): Child =>
     slot.child ??
@@ -195,7 +204,15 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       return slots.map(({ name, address, state, child }) => ({ name, address, state, pid: child?.pid }))
     },
     async startAll() {
-      await Promise.all(slots.map((slot) => start(slot)))
+      const ends = await Promise.all(
+        slots.map(async (slot) =>
+          start(slot).then(
+            () => [],
+            (error: unknown): NotStarted[] => [{ name: slot.name, error: error as SkeinError }],
+          ),
+        ),
+      )
+      return ends.flat()
     },
     kill: async (name) =>
       inTurn(name, async (slot) => {
@@ -205,14 +222,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     pause: async (name) =>
       inTurn(name, async (slot) => {
         const child = needsProcess(slot)
-        if (slot.state === 'paused') refuse('invalid-request', `${slot.name} is paused already`)
+        if (slot.state === 'paused') alreadySo(slot, 'is paused already', 'Let it go on with', 'resume')
         child.pause()
         slot.state = 'paused'
       }),
     resume: async (name) =>
       inTurn(name, async (slot) => {
         const child = needsProcess(slot)
-        if (slot.state !== 'paused') refuse('invalid-request', `${slot.name} is not paused`)
+        if (slot.state !== 'paused') alreadySo(slot, 'is not paused', 'Pause it with', 'pause')
         child.resume()
         slot.state = 'up'
       }),

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { StatusResponse } from '../wire/index.ts'
 import type { Output } from './output.ts'
-import type { Asked } from './status.ts'
-import { render, summary } from './status.ts'
+import type { Asked, Standing } from './status.ts'
+import { render, standingOf, summary } from './status.ts'
 import type { Column, Row } from './table.ts'
 import { table } from './table.ts'
 
@@ -75,25 +75,66 @@ test('the status of a cluster with one leader, one without, one paused, one down
     asked('S4', { process: 'down', problem: 'nothing listens there' }),
     asked('S5', { problem: 'nothing listens there' }),
   ]
-  assert.deepEqual(render(servers, 0, output(), undefined), [
-    'SERVER  ADDRESS         ROLE       TERM  DURABLE  APPLIED  REVISION    SIZE  ANSWERS IN',
-    'S1      127.0.0.1:7701  leader        3       12       12         7  20 KiB      0.8 ms',
-    'S2      127.0.0.1:7702  no leader     3       12       11            20 KiB      0.8 ms',
-    'S3      127.0.0.1:7703  paused     let it go on: skein resume S3',
-    'S4      127.0.0.1:7704  down       bring it back: skein restart S4',
-    'S5      127.0.0.1:7705  down       nothing listens there',
+  assert.deepEqual(render(standingOf(servers), output(), undefined), [
+    'SERVER  ADDRESS         ROLE     TERM  DURABLE  APPLIED  REVISION    SIZE  ANSWERS IN',
+    'S1      127.0.0.1:7701  leader      3       12       12         7  20 KiB      0.8 ms',
+    'S2      127.0.0.1:7702  cut off  no leader known; see its server.log',
+    'S3      127.0.0.1:7703  paused   let it go on: skein resume S3',
+    'S4      127.0.0.1:7704  down     bring it back: skein restart S4',
+    'S5      127.0.0.1:7705  down     nothing listens there',
     '',
-    'S1 leads. 2 of 5 servers are up, 3 are needed: no further server may fail.',
+    '1 of 5 servers take part and 3 are needed: nothing can be written. Bring back 2 more.',
   ])
 })
 
-test('the summary says what is needed', () => {
-  assert.equal(summary(5, 5, 3, 'S1'), 'S1 leads. 5 of 5 servers are up, 3 are needed: 2 more may fail.')
-  assert.equal(summary(5, 4, 3, 'S1'), 'S1 leads. 4 of 5 servers are up, 3 are needed: one more may fail.')
-  assert.equal(
-    summary(5, 2, 3, undefined),
-    '2 of 5 servers are up and 3 are needed: nothing can be written. Bring back 1 more.',
+/** A cluster as its servers' words: each the leader that it knows and its term; undefined where it does not answer. */
+const cluster = (...told: (readonly [leader: bigint, term: number] | undefined)[]): Standing =>
+  standingOf(
+    told.map((one, i) => {
+      if (one === undefined) return asked(`S${i + 1}`, {})
+      const [leader, raftTerm] = one
+      const header = { clusterId: 1n, memberId: BigInt(i + 1), revision: 7, raftTerm }
+      return asked(`S${i + 1}`, { status: status({ leader, raftTerm, header }) })
+    }),
   )
-  assert.equal(summary(5, 3, 3, undefined), '3 of 5 servers are up, and none leads yet: ask again in a second.')
-  assert.match(summary(5, 0, 3, undefined), /No server answers/)
+
+test('the summary says what is needed', () => {
+  const [follows, leaderless, lost] = [[1n, 3] as const, [0n, 3] as const, [0n, 0] as const]
+  const cases: [standing: Standing, told: string][] = [
+    [
+      cluster(follows, follows, follows, follows, follows),
+      'S1 leads. 5 of 5 servers are up, 3 are needed: 2 more may fail.',
+    ],
+    [
+      cluster(follows, follows, follows, follows, undefined),
+      'S1 leads. 4 of 5 servers are up, 3 are needed: one more may fail.',
+    ],
+    [
+      cluster(follows, follows, lost, follows, follows),
+      'S1 leads. 4 of 5 servers take part, 3 are needed: one more may fail.',
+    ],
+    [
+      cluster(follows, undefined, lost, undefined, undefined),
+      '1 of 5 servers take part and 3 are needed: nothing can be written. Bring back 2 more.',
+    ],
+    [
+      cluster(undefined, undefined, lost, leaderless, leaderless),
+      '2 of 5 servers take part and 3 are needed: nothing can be written. Bring back 1 more.',
+    ],
+    [
+      cluster(undefined, undefined, undefined, leaderless, leaderless),
+      '2 of 5 servers are up and 3 are needed: nothing can be written. Bring back 1 more.',
+    ],
+    [
+      cluster(undefined, undefined, leaderless, leaderless, leaderless),
+      '3 of 5 servers are up, and none leads yet: nothing can be written. Ask again in a second.',
+    ],
+    // Right after the leader's end the others still name it.
+    [
+      cluster(undefined, follows, follows),
+      '2 of 3 servers are up, and none leads yet: nothing can be written. Ask again in a second.',
+    ],
+  ]
+  for (const [standing, told] of cases) assert.equal(summary(standing), told)
+  assert.match(summary(cluster(undefined, undefined)), /No server answers/)
 })

@@ -1,6 +1,6 @@
 /** `skein up` from start to end, as real processes: one cluster's life after another, on the same data. */
 import assert from 'node:assert/strict'
-import { mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -162,7 +162,7 @@ describe('skein up', { concurrency: false }, () => {
   test('a server that nobody knows is told with those there are', async () => {
     const { code, stderr } = await skein(['kill', 'S9', ...at])
     assert.equal(code, 1)
-    assert.match(stderr, /there is no server "S9"; there are S1, S2, S3/)
+    assert.match(stderr, /there is no server "S9"\n {2}Name one of S1, S2, S3/)
   })
 
   test('TERM to one of the servers ends everything', async () => {
@@ -268,15 +268,44 @@ describe('skein up', { concurrency: false }, () => {
     assert.match(stderr, new RegExp(`port ${port + 1}, which S2 needs, is taken by another program`))
   })
 
-  test('a server that cannot start tells why itself, and nothing is left running', async () => {
+  test('a first start that fails leaves no directory behind', async () => {
+    const blocker = createServer()
+    await new Promise<void>((resolve) => void blocker.listen(port + 1, '127.0.0.1', resolve))
+    const fresh = join(temporary.path, 'fresh')
+    const { code } = await skein(['up', '--servers', '2', '--port', String(port), '--data', fresh])
+    await new Promise<void>((resolve) => void blocker.close(() => resolve()))
+    assert.equal(code, 1)
+    assert.ok(!existsSync(fresh))
+  })
+
+  test('a server that cannot start tells why itself, and the majority goes on without it', async () => {
     writeFileSync(join(data, 'S2', 'identity.json'), '{')
+    cluster = await startCluster(at)
+    assert.deepEqual(
+      cluster.ready.servers.map(({ name }) => name),
+      ['S1', 'S3'],
+    )
+    const told = JSON.parse(await cluster.line(/"event":"server-not-started"/)) as Record<string, unknown>
+    assert.deepEqual([told['server'], told['code']], ['S2', 'identity-damaged'])
+    assert.match(String(told['message']), /S2\/identity\.json cannot be relied on: it is not JSON/)
+    assert.match((await skein(['status', ...at])).stdout, /2 of 3 servers are up, 2 are needed: no further/)
+    assert.match((await skein(['restart', 'S2', ...at])).stderr, /cannot be relied on/)
+    process.kill(cluster.pid, 'SIGTERM')
+    await allEnd()
+
+    const people = startSkein(['up', ...at])
+    assert.match(await people.line(/^ready/), /^ready: 2 of 3 servers that act as one, S[13] leads; 127.0.0.1:/)
+    assert.match(people.stderr(), /WARNING: S2 did not start[^\n]*cannot be relied on[^\n]*\n.*\n.*skein restart S2/)
+    process.kill(people.pid, 'SIGTERM')
+    assert.equal((await people.ended()).code, 0)
+  })
+
+  test('without a majority up fails with the reason, and nothing is left running', async () => {
+    writeFileSync(join(data, 'S3', 'identity.json'), '{')
     const { code, stdout, stderr } = await skein(['up', ...at])
     assert.equal(code, 1)
     assert.equal(stdout, '')
-    assert.match(
-      stderr,
-      /S2\/identity\.json cannot be relied on: it is not JSON\n {2}Restore identity\.json from a backup/,
-    )
+    assert.match(stderr, /S2 did not start: .*S2\/identity\.json cannot be relied on.*; nor did S3. 1 of 3 servers/)
     for (let i = 0; i < 3; i++) {
       const free = await new Promise((resolve) => {
         const server = createServer().once('error', () => resolve(false))
