@@ -156,7 +156,9 @@ function removeIfUnused(directory: string): void {
 }
 
 export async function makeDataDirectory(world: World, path: string): Promise<void> {
-  const made = await new Promise<Result<void>>((told) => void world.disk.makeDirectory(path, told))
+  const made = await new Promise<Result<void>>((told) => {
+    world.disk.makeDirectory(path, told)
+  })
   if (made.ok) return
   const { code, message } = made.error
   refuse(

@@ -163,23 +163,28 @@ function plain(standing: Standing): Record<string, unknown> {
     writable: isWritable(standing),
     servers: asked.length,
     majority: majorityOf(asked.length),
-    members: asked.map((server, i) => ({
-      name: server.name,
-      address: server.address,
-      up: server.status !== undefined,
-      takesPart: takesPart[i],
-      leader: i === leader,
-      ...(server.process !== undefined && { process: server.process }),
-      ...(server.status && {
-        term: server.status.raftTerm,
-        durableIndex: server.status.raftIndex,
-        appliedIndex: server.status.raftAppliedIndex,
-        revision: server.status.header?.revision,
-        sizeBytes: server.status.dbSize,
-        latencyMs: Number(server.latencyMs.toFixed(2)),
-      }),
-      ...(server.problem !== undefined && { problem: server.problem }),
-    })),
+    members: asked.map((server, i) => plainMember(server, i === leader, takesPart[i] === true)),
+  }
+}
+
+function plainMember(server: Asked, leads: boolean, takesPart: boolean): Record<string, unknown> {
+  const { name, address, process, status, problem } = server
+  return {
+    name,
+    address,
+    up: status !== undefined,
+    takesPart,
+    leader: leads,
+    ...(process !== undefined && { process }),
+    ...(status && {
+      term: status.raftTerm,
+      durableIndex: status.raftIndex,
+      appliedIndex: status.raftAppliedIndex,
+      revision: status.header?.revision,
+      sizeBytes: status.dbSize,
+      latencyMs: Number(server.latencyMs.toFixed(2)),
+    }),
+    ...(problem !== undefined && { problem }),
   }
 }
 
