@@ -28,6 +28,8 @@ export type Fault =
     }
   | { readonly type: 'heal' }
   | { readonly type: 'resetConnections'; readonly target: Target }
+  /** Of clients: answers are lost, and writes are sent again. */
+  | { readonly type: 'resetClients'; readonly target: Target }
   | { readonly type: 'clockRate'; readonly target: Target; readonly rate: number }
   | { readonly type: 'wallJump'; readonly target: Target; readonly byMs: number }
   | { readonly type: 'slowDisk'; readonly target: Target; readonly factor: number }
@@ -37,7 +39,19 @@ export type Fault =
 
 export type Scheduled = { readonly atMs: number; readonly fault: Fault }
 
-const KINDS = ['crash', 'stop', 'isolate', 'resetConnections', 'clockRate', 'wallJump', 'slowDisk', 'fullDisk'] as const
+const KINDS = [
+  'crash',
+  'stop',
+  'isolate',
+  'resetConnections',
+  'resetClients',
+  'clockRate',
+  'wallJump',
+  'slowDisk',
+  'fullDisk',
+] as const
+/** What only these bring to light is seldom: a leader that does not know of the next one, what was not durable. */
+const OFTEN: ReadonlySet<(typeof KINDS)[number]> = new Set(['crash', 'isolate'])
 /** Draws about one step of the schedule. */
 const DRAWS_PER_STEP = 16
 
@@ -45,9 +59,11 @@ const DRAWS_PER_STEP = 16
 export function drawFaults(seed: Seed, servers: number, fromMs: number, untilMs: number): readonly Scheduled[] {
   const swarm = drawsOf(seed, 'swarm', 'kinds')
   const draws = drawsOf(seed, 'faults', 'schedule')
-  const kinds = KINDS.filter((_, i) => swarm.fraction(i) < 0.6)
+  const kinds = KINDS.filter((_, i) => swarm.fraction(i) < 0.6).flatMap((kind) =>
+    OFTEN.has(kind) ? [kind, kind, kind] : [kind],
+  )
   if (kinds.length === 0) return []
-  const gapMs = 200 + swarm.fraction(100) * 2_000
+  const gapMs = 150 + swarm.fraction(100) * 1_500
   const schedule: Scheduled[] = []
   for (let step = 0, atMs = fromMs; ; step++) {
     const item = step * DRAWS_PER_STEP
@@ -84,6 +100,8 @@ function drawFault(kind: (typeof KINDS)[number], draws: Draws, item: number, ser
       }
     case 'resetConnections':
       return { type: 'resetConnections', target }
+    case 'resetClients':
+      return { type: 'resetClients', target }
     case 'clockRate':
       return { type: 'clockRate', target, rate: 0.9 + u * 0.2 }
     case 'wallJump':
@@ -97,15 +115,17 @@ function drawFault(kind: (typeof KINDS)[number], draws: Draws, item: number, ser
   }
 }
 
-/** Mostly one, now and then a minority, a majority, or all of them. */
+/** Mostly one, now and then a minority, a majority, or all of them: what nobody made durable is lost then. */
 function several(first: Target, draws: Draws, item: number, servers: number): readonly Target[] {
-  if (draws.fraction(item) < 0.6) return [first]
-  const count = 1 + draws.integer(item + 1, servers)
+  const u = draws.fraction(item)
+  if (u < 0.5) return [first]
+  const count = u < 0.7 ? servers : 1 + draws.integer(item + 1, servers)
   const offset = draws.integer(item + 2, servers)
   return Array.from({ length: count }, (_, i) => (offset + i) % servers)
 }
 
-export function inflict(simulation: Simulation, cluster: SimCluster, fault: Fault): void {
+/** `clients`: the names of their processes. */
+export function inflict(simulation: Simulation, cluster: SimCluster, clients: readonly string[], fault: Fault): void {
   const resolve = (target: Target): SimServer | undefined =>
     target === 'leader' ? cluster.leader() : cluster.servers[target]
   switch (fault.type) {
@@ -136,6 +156,11 @@ export function inflict(simulation: Simulation, cluster: SimCluster, fault: Faul
       const one = resolve(fault.target)
       for (const other of cluster.servers)
         if (one !== undefined && other !== one) simulation.resetConnections(one.name, other.name)
+      return
+    }
+    case 'resetClients': {
+      const one = resolve(fault.target)
+      if (one !== undefined) for (const client of clients) simulation.resetConnections(client, one.name)
       return
     }
     case 'clockRate':
