@@ -22,6 +22,8 @@ export interface Reads {
   add(read: Waiting): Failure | undefined
   /** True where `ask` would return a context. */
   readonly wantsContext: boolean
+  /** Reads have no context, and none is outstanding whose answer would bring the next turn. */
+  readonly isStranded: boolean
   /** A context for all reads that have none yet. */
   ask(nowMs: number): number
   /** The core's answer for a context. */
@@ -83,6 +85,9 @@ export function createReads(maxReads: number): Reads {
     },
     get wantsContext() {
       return fresh.length > 0 && asked.size < MAX_CONTEXTS
+    },
+    get isStranded() {
+      return fresh.length > 0 && asked.size === 0
     },
     ask(nowMs) {
       const context = nextContext++

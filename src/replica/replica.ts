@@ -186,6 +186,8 @@ function createReplica(
     for (const message of ready.messages) send(message)
     for (const context of ready.readsRefused) reads.refused(context)
     for (const read of ready.reads) reads.confirmed(read.context, read.index)
+    // Those that found no place among the contexts; after a refusal they wait for other news instead.
+    if (ready.reads.length > 0 && reads.isStranded) schedule()
     for (const wanted of ready.entriesWanted) readFor(wanted)
     if (ready.snapshot !== undefined) {
       const meta = ready.snapshot
