@@ -18,7 +18,7 @@ export interface SimServer {
   crash(options?: CrashOptions): void
   /** A graceful stop; the process ends when it is done. */
   stop(): void
-  /** Does nothing while it is up. */
+  /** Does nothing while it is up; where it is stopping, it starts when it has. */
   start(): void
 }
 
@@ -54,9 +54,13 @@ export function createSimCluster(
     const process = simulation.process(name, { callbacksOnly: true })
     let running: RunningServer | undefined
     let life = 0
+    let stopping = false
+    let again = false
 
     const start = (): void => {
       const mine = ++life
+      stopping = false
+      again = false
       // Of a life that ended by itself.
       running = undefined
       const { world } = process
@@ -107,16 +111,21 @@ export function createSimCluster(
         process.crash(how)
       },
       stop() {
-        if (running === undefined) return
+        if (running === undefined || stopping) return
         const mine = life
+        stopping = true
         running.stop(() => {
           if (mine !== life) return
           life++
           running = undefined
           process.crash({ keepWrites: true, silent: false })
+          if (!again) return
+          process.restart()
+          start()
         })
       },
       start() {
+        if (stopping && process.running) again = true
         if (process.running) return
         process.restart()
         start()
