@@ -37,6 +37,7 @@ async function asked(
   writes: boolean,
   servers: Readonly<Record<string, Scripted>>,
   timeoutMs = 5_000,
+  resendWrites = true,
 ): Promise<{ result: string; message: string; seen: readonly Seen[]; tookMs: number }> {
   const simulation = createSimulation({ seed: 1, yieldMacrotask })
   const { world } = simulation.process('client')
@@ -57,7 +58,7 @@ async function asked(
     }
   })
   return simulation.runAsync(async () => {
-    const asker = createAsker(world, new Map(), connections)
+    const asker = createAsker(world, new Map(), connections, resendWrites)
     const deadlineMs = world.clock.monotonicMs() + timeoutMs
     const startMs = simulation.nowMs
     try {
@@ -81,6 +82,15 @@ describe('what the client asks again', () => {
       })
       assert.deepEqual([result, servers(seen)], ['yes', 'ab'])
     }
+  })
+
+  test('a write is not sent again where that is not wanted, and has no session; one that was not taken is', async () => {
+    const b = { who: SKEIN, answers: [ok] }
+    const unknown = await asked(true, { a: { who: SKEIN, answers: [lost] }, b }, 5_000, false)
+    assert.deepEqual([unknown.result, servers(unknown.seen)], ['outcome-unknown', 'a'])
+    assert.deepEqual(unknown.seen[0]?.session, undefined)
+    const taken = await asked(true, { a: { who: SKEIN, answers: [down] }, b }, 5_000, false)
+    assert.deepEqual([taken.result, servers(taken.seen)], ['yes', 'ab'])
   })
 
   test('nobody is reached, or nobody leads: one round, then the error', async () => {

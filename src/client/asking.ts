@@ -48,7 +48,12 @@ export interface Asker {
   askOne(connection: ServerConnection, asking: Asking): Promise<AttemptEnd>
 }
 
-export function createAsker(world: World, metadata: Metadata, connections: readonly ServerConnection[]): Asker {
+export function createAsker(
+  world: World,
+  metadata: Metadata,
+  connections: readonly ServerConnection[],
+  resendWrites: boolean,
+): Asker {
   const sessions = createSessions(world)
   /** The server that answered last is asked first. */
   let preferred = 0
@@ -91,7 +96,7 @@ export function createAsker(world: World, metadata: Metadata, connections: reado
       },
       choose(server) {
         const isOpen = open !== undefined
-        if (server === undefined) {
+        if (server === undefined || !resendWrites) {
           if (!isOpen) release()
           return isOpen ? undefined : metadata
         }

@@ -33,7 +33,7 @@ export function connectClient(world: World, options: ClientOptions): Client {
   const connections = options.endpoints.map((address) =>
     createServerConnection(world, address, options.tls, DIAL_TIMEOUT_MS),
   )
-  const asker = createAsker(world, metadata, connections)
+  const asker = createAsker(world, metadata, connections, options.resendWrites ?? true)
 
   const deadlineOf = (call: CallOptions | undefined): number =>
     world.clock.monotonicMs() + (call?.timeoutMs ?? options.timeoutMs ?? DEFAULT_TIMEOUT_MS)

@@ -22,6 +22,11 @@ export type ClientOptions = {
   /** For each call, milliseconds; default 10,000. After it a read fails, and a write's outcome is unknown. */
   readonly timeoutMs?: number
   readonly tls?: TlsOptions
+  /**
+   * Whether a write of unknown outcome is sent again, under a session by which a Skein cluster recognises it; true. False:
+   * it is reported as unknown at once, as with etcd.
+   */
+  readonly resendWrites?: boolean
   /** Sent with every call, for instance `skein-space`. */
   readonly metadata?: Readonly<Record<string, string>>
 }
