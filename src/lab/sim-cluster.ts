@@ -64,6 +64,8 @@ export function createSimCluster(
       // Of a life that ended by itself.
       running = undefined
       const { world } = process
+      const isFull = (): boolean => process.disk.capacityBytes !== Number.POSITIVE_INFINITY
+      const wasFull = isFull()
       let self: bigint | undefined
       startServer(
         world,
@@ -83,9 +85,12 @@ export function createSimCluster(
           if (mine !== life) return
           if (!result.ok) {
             // That is what it must do on a full disk: it cannot note that it runs again.
-            if (result.error.code !== 'disk-full' || process.disk.capacityBytes === Number.POSITIVE_INFINITY)
-              problems.push(`${name} does not start: ${result.error.code}: ${result.error.message}`)
+            const isExcused = result.error.code === 'disk-full' && (wasFull || isFull())
+            if (!isExcused) problems.push(`${name} does not start: ${result.error.code}: ${result.error.message}`)
             process.crash({ keepWrites: true, silent: false })
+            if (!isExcused || isFull()) return
+            process.restart()
+            start()
             return
           }
           running = result.value
