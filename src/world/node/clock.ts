@@ -18,12 +18,12 @@ export function createClock(turns: Turns): Clock {
       let immediate: NodeJS.Immediate | undefined
       let forget = (): void => {}
 
+      function waitFor(ms: number): void {
+        timeout = setTimeout(wait, Math.min(Math.ceil(ms), LONGEST_WAIT_MS))
+      }
       function wait(): void {
         const restMs = dueMs - performance.now()
-        if (restMs > 0) {
-          timeout = setTimeout(wait, Math.min(Math.ceil(restMs), LONGEST_WAIT_MS))
-          return
-        }
+        if (restMs > 0) return waitFor(restMs)
         forget()
         turns.enter(callback, undefined)
       }
@@ -34,7 +34,8 @@ export function createClock(turns: Turns): Clock {
       }
       if (turns.stopped) return { cancel }
       forget = turns.onStop(cancel)
-      if (delayMs > 0) wait()
+      // Even where it is due by now: the callback has a turn of its own.
+      if (delayMs > 0) waitFor(delayMs)
       else immediate = setImmediate(wait)
       return { cancel }
     },

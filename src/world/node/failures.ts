@@ -61,6 +61,14 @@ export function listenFailure(address: string, error: unknown): Failure {
   }
 }
 
+/** What became of a TLS handshake, where it is that. */
+function tlsProblem(errno: string): string | undefined {
+  if (errno === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'its TLS certificate is for other names than this address'
+  if (errno === 'EPROTO' || errno.startsWith('ERR_SSL_')) return `the TLS handshake failed (${errno})`
+  if (/CERT|ISSUER|SIGNATURE|CRL/.test(errno)) return `its TLS certificate is not trusted (${errno})`
+  return undefined
+}
+
 /** Why a dial did not lead to a connection. */
 export function dialFailure(address: string, error: unknown): Failure {
   const errno = errnoOf(error)
@@ -69,7 +77,7 @@ export function dialFailure(address: string, error: unknown): Failure {
       ? 'nothing listens there'
       : errno === 'ENOTFOUND' || errno === 'EAI_AGAIN'
         ? 'the name cannot be resolved'
-        : messageOf(error)
+        : (tlsProblem(errno) ?? messageOf(error))
   return failure('unreachable', `cannot connect to ${address}: ${why}`, { address, errno })
 }
 

@@ -302,3 +302,15 @@ test(
     world.stop()
   },
 )
+
+test('a timer that is due at once still has a turn of its own', async () => {
+  const world = openNodeWorld({ onFail: assert.fail })
+  for (let i = 0; i < 200; i++) {
+    let isSet = false
+    // Shorter than the call that sets it.
+    world.clock.setTimer(1e-6, () => assert.ok(isSet))
+    isSet = true
+  }
+  await settle<void>((done) => void world.clock.setTimer(5, done))
+  world.stop()
+})
