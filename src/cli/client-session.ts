@@ -47,7 +47,8 @@ export async function withSession(parsed: Parsed, use: (session: Session) => Pro
 }
 
 export async function withClient(parsed: Parsed, use: (client: Client) => Promise<number>): Promise<number> {
-  return withSession(parsed, async ({ connect, endpoints, options }) => {
+  return withSession(parsed, async (session) => {
+    const { connect, endpoints, options } = session
     const { addresses } = endpoints
     const first =
       addresses.length > 1 ? await firstToAnswer(connect({ ...options, endpoints: addresses }), addresses) : undefined
@@ -55,7 +56,7 @@ export async function withClient(parsed: Parsed, use: (client: Client) => Promis
     try {
       return await use(connect({ ...options, endpoints: ordered }))
     } catch (error) {
-      if (error instanceof SkeinError && error.code === 'unreachable') return nobodyAnswers(endpoints, error)
+      if (error instanceof SkeinError && error.code === 'unreachable') return nobodyAnswers(session, error)
       throw error
     }
   })
@@ -112,10 +113,18 @@ async function firstToAnswer(client: Client, addresses: readonly string[]): Prom
   })
 }
 
-function nobodyAnswers(endpoints: Endpoints, error: SkeinError): never {
+/** What is known of why nobody answers, as a sentence and its fix. */
+function nobodyAnswers({ endpoints, options }: Session, error: SkeinError): never {
   const { addresses, from, directory } = endpoints
   const where = addresses.length === 1 ? `at ${addresses[0]}` : `at any of ${brief(addresses)}`
   const reason = inFewWords(error)
+  const tls = tlsHint(reason, options.tls !== undefined)
+  if (tls !== undefined) refuse('unreachable', `no server could be asked ${where}: ${reason}`, tls)
+  if (TOO_LATE.test(reason)) {
+    const given = options.timeoutMs === undefined ? '' : ` within ${options.timeoutMs} ms`
+    const hint = 'Wait longer with --timeout-ms N, or see how the servers are: skein status'
+    refuse('unreachable', `no server answered ${where}${given}`, hint)
+  }
   // That is what the sentence says already.
   const why = reason === NOTHING_LISTENS ? '' : ` (${reason})`
   const hint =
@@ -126,6 +135,22 @@ function nobodyAnswers(endpoints: Endpoints, error: SkeinError): never {
 }
 
 const NOTHING_LISTENS = 'nothing listens there'
+const TOO_LATE = /did not answer in time|does not answer|no answer within/
+
+/** Where a connection was made, and TLS is what is wrong, or may be. */
+export function tlsHint(reason: string, speaksTls: boolean): string | undefined {
+  if (!speaksTls) {
+    return /ended the connection|reset/.test(reason)
+      ? 'Something listens there. If it speaks TLS, give its authority: --tls-ca ca.pem'
+      : undefined
+  }
+  if (/for other names/.test(reason))
+    return 'Ask it by a name or an address that its certificate has as subjectAltName, or give it a certificate with this one.'
+  if (/is not trusted/.test(reason)) return 'Give the authority that signed the servers’ certificates: --tls-ca ca.pem'
+  return /TLS|ECONNRESET|reset|ended the connection|closed before/.test(reason)
+    ? 'Something listens there, and may speak no TLS: leave out --tls-ca and --tls-cert, or check the address.'
+    : undefined
+}
 
 /** Why a server could not be reached, without what it was and where. */
 export function inFewWords(error: SkeinError): string {

@@ -125,7 +125,11 @@ export const COMMANDS: readonly Command[] = [
     summary: 'read a key, or a range of keys',
     usage: 'KEY [END]',
     options: { ...GET_OPTIONS, ...CLIENT_OPTIONS },
-    details: ['Prints each key and its value on lines of their own. Exits with 2 where there is no such key.'],
+    details: [
+      'Prints each key and its value on lines of their own. Exits with 2 where there is no such key.',
+      'What is not UTF-8 is shown as 0x and hex digits; with --json as keyHex and valueHex, beside a',
+      'key and value in which it is replaced. For a file: skein get KEY --value-only > FILE',
+    ],
     examples: ['get User_Balance', 'get User_ --prefix --keys-only', 'get a f --limit 10'],
     run: (parsed, output) => withClient(parsed, (client) => get(client, parsed, output)),
   },
@@ -135,8 +139,8 @@ export const COMMANDS: readonly Command[] = [
     summary: 'save a value',
     usage: 'KEY [VALUE]',
     options: { ...PUT_OPTIONS, ...CLIENT_OPTIONS },
-    details: ['Without VALUE it is read from standard input. Exits with 5 where the outcome is unknown.'],
-    examples: ['put User_Balance 100', 'put letter < letter.txt', 'put -- --strange-key value'],
+    details: ['Without VALUE its bytes are standard input. Exits with 5 where the outcome is unknown.'],
+    examples: ['put User_Balance 100', 'put photo < photo.jpg', 'put -- --strange-key value'],
     run: (parsed, output) => withClient(parsed, (client) => put(client, parsed, output)),
   },
   {

@@ -5,7 +5,7 @@ import type { ControlAnswer, ControlCommand } from './control.ts'
 import { askControl } from './control.ts'
 import { DATA_OPTION, dataDirectory } from './endpoints.ts'
 import { EXIT, refuse, usage } from './exit.ts'
-import { commandLine } from './name.ts'
+import { commandLine, commandName } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import type { Output } from './output.ts'
 import type { ServerView } from './supervisor.ts'
@@ -18,7 +18,8 @@ export async function controlServers(
   output: Output,
 ): Promise<number> {
   const directory = dataDirectory(parsed)
-  if (parsed.positionals.length === 0) usage(`skein ${command} SERVER…, for instance: skein ${command} S3`)
+  if (parsed.positionals.length === 0)
+    usage(`usage: ${commandName()} ${command} SERVER…, for instance: ${commandName()} ${command} S3`)
   let answer: ControlAnswer = await askControl(directory, { command: 'list' })
   for (const word of parsed.positionals) {
     const name = word.toLowerCase() === 'leader' ? await nameOfLeader(answer.servers) : word

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { FailureCode } from '../base/index.ts'
-import { FAILURES } from '../base/index.ts'
+import { FAILURES, text } from '../base/index.ts'
 import { COMMANDS } from './commands.ts'
 import { runCommandLine } from './dispatch.ts'
 import { EXIT } from './exit.ts'
@@ -15,6 +15,7 @@ async function run(...args: string[]): Promise<Ran> {
     colour: false,
     terminal: false,
     columns: undefined,
+    raw: (bytes) => void (ran.stdout += text(bytes)),
     print: (line) => void (ran.stdout += `${line}\n`),
     object: (value) => void (ran.stdout += `${JSON.stringify(value)}\n`),
     progress: (line) => void (ran.stderr += `${line}\n`),
@@ -36,6 +37,7 @@ test('help lists every command, and each has help of its own', async () => {
     assert.deepEqual(await run(command.name, '--help'), help)
   }
   assert.equal((await run('--help')).stdout, all.stdout)
+  assert.equal((await run('help', 'help')).stdout, all.stdout)
 })
 
 test('help fits a terminal of 100 columns where a line can be broken', async () => {
@@ -74,6 +76,7 @@ test('explain knows every code, and helps with those it does not know', async ()
     /The same request may succeed later[\s\S]*Exit code of skein: 4/,
   )
   assert.match((await run('explain', 'no-lader')).stderr, /there is no error "no-lader"; did you mean no-leader\?/)
+  assert.match((await run('explain', 'nolead')).stderr, /did you mean no-leader\?/)
   assert.match((await run('explain', 'bad')).stderr, /there is no error "bad"; skein explain lists all/)
   assert.equal((await run('explain')).stdout.trimEnd().split('\n').length, Object.keys(FAILURES).length)
 })
@@ -84,9 +87,14 @@ test('exit codes are as documented, forever', () => {
 
 test('what a command does not understand is told before anything happens', async () => {
   const cases: [args: string[], message: RegExp][] = [
-    [['put'], /skein put KEY VALUE/],
+    [['put'], /^usage: \S*skein put KEY VALUE/],
     [['put', 'a', 'b', 'c'], /skein put KEY VALUE/],
-    [['get'], /skein get KEY \[END\]/],
+    [['get'], /^usage: \S*skein get KEY \[END\]/],
+    [['get', ''], /KEY must not be empty/],
+    [['put', '', 'v'], /KEY must not be empty/],
+    [['get', 'a', '--keys-only', '--value-only'], /exclude each other/],
+    [['get', 'abc', '--hex'], /--hex wants an even number of hex digits, not "abc"/],
+    [['put', 'a\uFFFD', 'v'], /not valid UTF-8: give a key as hex digits with --hex, and a value on standard input/],
     [['get', 'a', 'b', '--prefix'], /exclude each other/],
     [['get', 'a', '--order', 'up'], /--order must be one of ascend, descend, not "up"/],
     [['get', 'a', '--endpoints', 'x'], /"x" is no endpoint; one is HOST:PORT/],

@@ -28,9 +28,12 @@ export async function runCommandLine(
 async function run(args: readonly string[], output: Output): Promise<number> {
   const [name = 'help', ...rest] = args
   if (name === '--version' || name === '-v' || name === '-V') return run(['version', ...rest], output)
+  // Node.js puts it where an argument is not UTF-8: what was meant is lost by now.
+  if (args.some((word) => word.includes('\uFFFD')))
+    usage('an argument is not valid UTF-8: give a key as hex digits with --hex, and a value on standard input')
   if (name === 'help' || name === '--help' || name === '-h') {
     const asked = rest.find((word) => !word.startsWith('-'))
-    print(output, asked === undefined ? overview(output) : helpFor(find(asked), output))
+    print(output, asked === undefined || asked === 'help' ? overview(output) : helpFor(find(asked), output))
     return args.length === 0 ? EXIT.usage : EXIT.ok
   }
   const command = find(name)

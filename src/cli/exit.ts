@@ -55,12 +55,16 @@ export function describe(error: unknown, command?: string): string {
     return `skein: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n  This is a bug in Skein.`
   }
   if (error.code === 'usage') {
-    return `skein: ${error.message}\n  See: skein help${command === undefined ? '' : ` ${command}`}`
+    const who = error.message.startsWith('usage: ') ? '' : 'skein: '
+    return `${who}${error.message}\n  See: skein help${command === undefined ? '' : ` ${command}`}`
   }
   const told = ETCD_TEXT.exec(error.message)
   if (told !== null) {
-    const [, endpoint, text] = told
-    return `skein: ${FAILURES[error.code].meaning}\n  ${error.hint}\n  (${error.code}; ${endpoint} says “${text}”; see: skein explain ${error.code})`
+    const [, endpoint, text = ''] = told
+    // The meaning of this code alone says nothing.
+    const what =
+      error.code === 'invalid-request' ? text.replace('etcdserver: ', 'refused: ') : FAILURES[error.code].meaning
+    return `skein: ${what}\n  ${error.hint}\n  (${error.code}; ${endpoint} says “${text}”; see: skein explain ${error.code})`
   }
   return `skein: ${error.message}\n  ${error.hint}\n  (${error.code}; see: skein explain ${error.code})`
 }

@@ -19,7 +19,7 @@ export function explain(parsed: Parsed, output: Output): number {
   }
   const code = CODES.find((one) => one === asked.toLowerCase())
   if (code === undefined) {
-    const near = nearest(asked, CODES)
+    const near = nearest(asked, CODES) ?? beginningWith(asked)
     usage(
       `there is no error ${JSON.stringify(asked)}${near === undefined ? '; skein explain lists all' : `; did you mean ${near}?`}`,
     )
@@ -35,6 +35,13 @@ export function explain(parsed: Parsed, output: Output): number {
     output.print(`  Exit code of skein: ${exitCodeFor(code)}`)
   }
   return EXIT.ok
+}
+
+/** `nolead` means no-leader. */
+function beginningWith(asked: string): string | undefined {
+  const letters = (word: string): string => word.toLowerCase().replaceAll(/[^a-z]/g, '')
+  const wanted = letters(asked)
+  return wanted.length < 4 ? undefined : CODES.find((code) => letters(code).startsWith(wanted))
 }
 
 function plain(code: FailureCode): Record<string, unknown> {

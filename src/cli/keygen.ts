@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { EXIT, refuse, usage } from './exit.ts'
+import { commandName } from './name.ts'
 import type { Parsed } from './options.ts'
 import type { Output } from './output.ts'
 
@@ -9,7 +10,7 @@ const KEY_BYTES = 32
 
 export function keygen(parsed: Parsed, output: Output): number {
   const [path, ...rest] = parsed.positionals
-  if (path === undefined || rest.length > 0) usage('skein keygen FILE')
+  if (path === undefined || rest.length > 0) usage(`usage: ${commandName()} keygen FILE`)
   try {
     // Never over another key: a cluster whose members have different keys is none.
     writeFileSync(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { mode: 0o600, flag: 'wx' })

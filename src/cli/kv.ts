@@ -1,19 +1,22 @@
 /** `skein get | put | del | txn`: the key-value calls, through any server. */
-import { EMPTY, strictText, text, toHex, utf8 } from '../base/index.ts'
+import { EMPTY, fromHex, strictText, text, toHex, utf8 } from '../base/index.ts'
 import type { Client } from '../client/index.ts'
 import type { KeyValue, ResponseOp, TxnResponse } from '../wire/index.ts'
 import { SORT_ORDER, SORT_TARGET } from '../wire/index.ts'
 import { EXIT, usage } from './exit.ts'
 import { readInput } from './input.ts'
+import { commandName } from './name.ts'
 import type { OptionSpecs, Parsed } from './options.ts'
 import { flag, option } from './options.ts'
 import type { Output } from './output.ts'
 import { prefixEnd } from './prefix.ts'
 import { parseTxn } from './txn-input.ts'
 
+const HEX_OPTION: OptionSpecs = { hex: flag('KEY and END are hex digits: for keys that are not text') }
 const RANGE_OPTIONS: OptionSpecs = {
   prefix: flag('every key that begins with KEY'),
   'from-key': flag('every key from KEY on'),
+  ...HEX_OPTION,
 }
 export const GET_OPTIONS: OptionSpecs = {
   ...RANGE_OPTIONS,
@@ -22,15 +25,22 @@ export const GET_OPTIONS: OptionSpecs = {
   order: option('ORDER', 'ascend or descend'),
   'sort-by': option('TARGET', Object.keys(SORT_TARGET).join(', ')),
   'keys-only': flag('without values'),
-  'value-only': flag('without keys'),
+  'value-only': flag(
+    'without keys; of one key exactly its bytes where stdout is no terminal, else a newline behind each',
+  ),
   'count-only': flag('only how many'),
   serializable: flag('what the asked server has, without asking a majority: always answers, may be old'),
 }
-export const PUT_OPTIONS: OptionSpecs = { prev: flag('also print the value before') }
+export const PUT_OPTIONS: OptionSpecs = {
+  prev: flag('also print the value before'),
+  hex: flag('KEY is hex digits: for keys that are not text'),
+}
 export const DEL_OPTIONS: OptionSpecs = { ...RANGE_OPTIONS, prev: flag('also print what was deleted') }
 
 export async function get(client: Client, parsed: Parsed, output: Output): Promise<number> {
+  if (parsed.flag('keys-only') && parsed.flag('value-only')) usage('--keys-only and --value-only exclude each other')
   const range = rangeOf('get', parsed)
+  const single = range.rangeEnd.length === 0
   const response = await client.range({
     ...range,
     limit: parsed.number('limit', 0, Number.MAX_SAFE_INTEGER) ?? 0,
@@ -49,13 +59,17 @@ export async function get(client: Client, parsed: Parsed, output: Output): Promi
       kvs: response.kvs.map(plain),
     })
   } else if (parsed.flag('count-only')) output.print(String(response.count))
-  else {
+  else if (parsed.flag('value-only') && !output.terminal) {
+    for (const kv of response.kvs) {
+      output.raw(kv.value)
+      if (!single) output.print('')
+    }
+  } else {
     for (const kv of response.kvs) {
       if (!parsed.flag('value-only')) output.print(show(kv.key, output))
       if (!parsed.flag('keys-only')) output.print(show(kv.value, output))
     }
   }
-  const single = range.rangeEnd.length === 0
   if (single && response.kvs.length === 0 && !parsed.flag('count-only')) {
     if (!output.json) output.progress(`skein: there is no key ${JSON.stringify(parsed.positionals[0])}`)
     return EXIT.notFound
@@ -65,9 +79,11 @@ export async function get(client: Client, parsed: Parsed, output: Output): Promi
 
 export async function put(client: Client, parsed: Parsed, output: Output): Promise<number> {
   const [key, given, ...rest] = parsed.positionals
-  if (key === undefined || rest.length > 0) usage('skein put KEY VALUE (or the value on standard input)')
+  if (key === undefined || rest.length > 0)
+    usage(`usage: ${commandName()} put KEY VALUE (or the value on standard input)`)
+  if (key === '') usage('KEY must not be empty')
   const value = given === undefined ? await readInput(`the value of ${key}, from standard input`) : utf8(given)
-  const response = await client.put(utf8(key), value, { prevKv: parsed.flag('prev') })
+  const response = await client.put(keyOf(key, parsed), value, { prevKv: parsed.flag('prev') })
   if (output.json) {
     output.object({ revision: response.header?.revision, ...(response.prevKv && { prev: plain(response.prevKv) }) })
   } else {
@@ -91,7 +107,9 @@ export async function del(client: Client, parsed: Parsed, output: Output): Promi
 /** The transaction comes on standard input, in etcdctl's grammar. */
 export async function txn(client: Client, parsed: Parsed, output: Output): Promise<number> {
   if (parsed.positionals.length > 0) usage('skein txn reads the transaction from standard input: see skein help txn')
-  const request = parseTxn(text(await readInput('a transaction from standard input: see skein help txn')))
+  const input = text(await readInput('a transaction from standard input: see skein help txn'))
+  if (input.trim() === '') usage('standard input is empty, and skein txn reads the transaction from it')
+  const request = parseTxn(input)
   const response = await client.txn(request)
   if (output.json) output.object({ revision: response.header?.revision, ...plainTxn(response) })
   else {
@@ -103,16 +121,22 @@ export async function txn(client: Client, parsed: Parsed, output: Output): Promi
 
 function rangeOf(command: string, parsed: Parsed): { key: Uint8Array; rangeEnd: Uint8Array } {
   const [key, end, ...rest] = parsed.positionals
-  if (key === undefined || rest.length > 0) usage(`skein ${command} KEY [END]`)
+  if (key === undefined || rest.length > 0) usage(`usage: ${commandName()} ${command} KEY [END]`)
   const prefix = parsed.flag('prefix')
   const fromKey = parsed.flag('from-key')
   if ([prefix, fromKey, end !== undefined].filter(Boolean).length > 1) {
     usage('--prefix, --from-key and an end of the range exclude each other')
   }
-  const bytes = utf8(key)
+  if (key === '' && !prefix && !fromKey) usage('KEY must not be empty; all keys are: "" --prefix')
+  const bytes = keyOf(key, parsed)
   if (prefix) return { key: bytes.length === 0 ? ZERO : bytes, rangeEnd: prefixEnd(bytes) }
   if (fromKey) return { key: bytes.length === 0 ? ZERO : bytes, rangeEnd: ZERO }
-  return { key: bytes, rangeEnd: end === undefined ? EMPTY : utf8(end) }
+  return { key: bytes, rangeEnd: end === undefined ? EMPTY : keyOf(end, parsed) }
+}
+
+function keyOf(word: string, parsed: Parsed): Uint8Array {
+  if (!parsed.flag('hex')) return utf8(word)
+  return fromHex(word) ?? usage(`--hex wants an even number of hex digits, not ${JSON.stringify(word)}`)
 }
 
 const ZERO = new Uint8Array(1)

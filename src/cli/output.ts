@@ -13,6 +13,8 @@ export type Output = {
   readonly columns: number | undefined
   /** A result. */
   print(line: string): void
+  /** A result as it is: no byte is added. */
+  raw(bytes: Uint8Array): void
   /** One JSON object on one line: a result for machines. */
   object(value: unknown): void
   progress(line: string): void
@@ -28,6 +30,7 @@ export function createOutput(json: boolean): Output {
     colour: terminal && !json && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
     columns: terminal && stdout.columns > 0 ? stdout.columns : undefined,
     print: (line) => stdout.write(`${line}\n`),
+    raw: (bytes) => stdout.write(bytes),
     object: (value) => stdout.write(`${toJson(value)}\n`),
     progress: (line) => stderr.write(`${line}\n`),
   }

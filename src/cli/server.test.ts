@@ -39,7 +39,7 @@ test('a server alone: serves, stops on TERM, logs as JSON', async () => {
   await running.line(new RegExp(`^serving a at 127.0.0.1:${port}$`))
   const endpoints = ['--endpoints', `127.0.0.1:${port}`]
   assert.equal((await skein(['put', 'k', 'v', ...endpoints])).code, 0)
-  assert.equal((await skein(['get', 'k', '--value-only', ...endpoints])).stdout, 'v\n')
+  assert.equal((await skein(['get', 'k', '--value-only', ...endpoints])).stdout, 'v')
   const second = await skein(server({ cluster: `a=127.0.0.1:${port + 1}` }))
   assert.equal(second.code, 1)
   assert.match(second.stderr, new RegExp(`data is in use by process ${running.pid}\n  Stop that process`))

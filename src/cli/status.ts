@@ -4,7 +4,7 @@ import type { Client } from '../client/index.ts'
 import type { Member, StatusResponse } from '../wire/index.ts'
 import { leaderAmong, majorityOf, pause } from './agreement.ts'
 import type { Connect, Session } from './client-session.ts'
-import { inFewWords } from './client-session.ts'
+import { inFewWords, tlsHint } from './client-session.ts'
 import { serverName } from './cluster-directory.ts'
 import { askControl } from './control.ts'
 import { EXIT } from './exit.ts'
@@ -57,7 +57,7 @@ export async function showStatus({ connect, options, endpoints }: Session, outpu
     standing = await askEach()
   }
   if (output.json) output.object(plain(standing))
-  else for (const line of render(standing, output, endpoints.directory)) output.print(line)
+  else for (const line of render(standing, output, endpoints.directory, options.tls !== undefined)) output.print(line)
   return isWritable(standing) ? EXIT.ok : EXIT.unreachable
 }
 
@@ -200,12 +200,12 @@ const COLUMNS: readonly Column[] = [
   { title: 'ANSWERS IN', right: true, leaveOut: 3 },
 ]
 
-export function render(standing: Standing, output: Output, directory: string | undefined): string[] {
+export function render(standing: Standing, output: Output, directory: string | undefined, speaksTls = false): string[] {
   const { asked, leader, takesPart } = standing
   const writable = isWritable(standing)
   const style: Style = !writable ? 'red' : takingPart(standing) === asked.length ? 'green' : 'yellow'
   const rows = asked.map((server, i) => rowOf(server, i === leader, takesPart[i] === true, directory))
-  return [...table(output, COLUMNS, rows), '', paint(output, style, summary(standing, directory))]
+  return [...table(output, COLUMNS, rows), '', paint(output, style, summary(standing, directory, speaksTls))]
 }
 
 function rowOf(server: Asked, leads: boolean, takesPart: boolean, directory: string | undefined): Row {
@@ -258,14 +258,18 @@ function absence(
   }
 }
 
-export function summary(standing: Standing, directory?: string): string {
+export function summary(standing: Standing, directory?: string, speaksTls = false): string {
   const servers = standing.asked.length
   const majority = majorityOf(servers)
   const up = answering(standing)
   const count = takingPart(standing)
   const are = count === up ? 'are up' : 'take part'
   const leader = standing.leader === undefined ? undefined : standing.asked[standing.leader]?.name
-  if (up === 0) return `No server answers. Start them with: ${commandLine('up', directory)}`
+  if (up === 0) {
+    const problems = standing.asked.flatMap(({ problem }) => problem ?? [])
+    const hint = problems.map((problem) => tlsHint(problem, speaksTls)).find((one) => one !== undefined)
+    return `No server answers. ${hint ?? `Start them with: ${commandLine('up', directory)}`}`
+  }
   if (count < majority)
     return `${count} of ${servers} servers ${are} and ${majority} are needed: nothing can be written. Bring back ${majority - count} more.`
   if (leader === undefined)

@@ -13,6 +13,7 @@ const output = (over: Partial<Output> = {}): Output => ({
   terminal: false,
   columns: undefined,
   print: assert.fail,
+  raw: () => assert.fail(),
   object: assert.fail,
   progress: assert.fail,
   ...over,

@@ -1,13 +1,16 @@
 /** `skein up` from start to end, as real processes: one cluster's life after another, on the same data. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { EMPTY, text } from '../base/index.ts'
 import type { Ran, ReadyEvent } from './cli.testkit.ts'
 import {
   freeRow,
   isAlive,
+  MAIN,
   skein,
   startCluster,
   startSkein,
@@ -81,14 +84,31 @@ describe('skein up', { concurrency: false }, () => {
     assert.deepEqual(await skein(['get', 'balance', ...at]), { code: 0, stdout: 'balance\n-5\n', stderr: '' })
     const fromInput = await skein(['put', 'letter', ...at], { input: 'two\nlines' })
     assert.equal(fromInput.code, 0)
-    assert.equal((await skein(['get', 'letter', '--value-only', ...at])).stdout, 'two\nlines\n')
+    assert.equal((await skein(['get', 'letter', '--value-only', ...at])).stdout, 'two\nlines')
     const txn = await skein(['txn', ...at], { input: 'value("balance") = "-5"\n\nput balance 7\n\nget balance\n' })
     assert.equal(txn.stdout, 'SUCCESS\n\nOK\n')
     const { stdout } = await skein(['get', 'balance', '--json', ...at])
     assert.equal((JSON.parse(stdout) as { kvs: { value: string }[] }).kvs[0]?.value, '7')
+    await skein(['put', 'FF00', '--hex', ...at], { input: 'x' })
+    const { kvs } = JSON.parse((await skein(['get', 'ff', '--hex', '--prefix', '--json', ...at])).stdout) as {
+      kvs: Record<string, string>[]
+    }
+    assert.equal(kvs[0]?.['keyHex'], 'ff00')
+    assert.equal((await skein(['del', 'ff00', '--hex', ...at])).stdout, '1\n')
+    assert.match((await skein(['txn', ...at], { input: '\n' })).stderr, /standard input is empty/)
     assert.equal((await skein(['del', 'letter', ...at])).stdout, '1\n')
     const nothing = await skein(['get', 'letter', ...at])
     assert.deepEqual(nothing, { code: 2, stdout: '', stderr: 'skein: there is no key "letter"\n' })
+  })
+
+  test('bytes go in and out as they are', () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
+    const run = (words: string[], input = EMPTY): Uint8Array =>
+      execFileSync(process.execPath, [MAIN, ...words, ...at], { input })
+    run(['put', 'photo'], bytes)
+    assert.deepEqual(Uint8Array.from(run(['get', 'photo', '--value-only'])), bytes)
+    assert.equal(text(run(['get', 'phot', '--prefix', '--keys-only'])), 'photo\n')
+    assert.equal(text(run(['del', 'photo'])), '1\n')
   })
 
   test('status is a table for people and an object for programs', async () => {
@@ -143,7 +163,7 @@ describe('skein up', { concurrency: false }, () => {
     }
     cluster = { ...cluster, ready }
     const address = servers.find((server) => server.name === name)?.address as string
-    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '8\n')
+    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '8')
   })
 
   test('a paused server delays nobody, says so in the status, and goes on', async () => {
@@ -156,7 +176,7 @@ describe('skein up', { concurrency: false }, () => {
     assert.equal((await skein(['resume', name, ...at])).code, 0)
     assert.match((await skein(['resume', name, ...at])).stderr, /is not paused/)
     const address = cluster.ready.servers.find((server) => server.name === name)?.address as string
-    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '9\n')
+    assert.equal((await skein(['get', 'balance', '--value-only', '--endpoints', address])).stdout, '9')
   })
 
   test('a server that nobody knows is told with those there are', async () => {
@@ -165,9 +185,11 @@ describe('skein up', { concurrency: false }, () => {
     assert.match(stderr, /there is no server "S9"\n {2}Name one of S1, S2, S3/)
   })
 
-  test('TERM to one of the servers ends everything', async () => {
-    process.kill(pidOf(follower()), 'SIGTERM')
+  test('TERM to one of the servers ends everything, and up says which it was', async () => {
+    const name = follower()
+    process.kill(pidOf(name), 'SIGTERM')
     await allEnd()
+    assert.match(cluster.stderr(), new RegExp(`stopping \\(${name} was told to stop`))
     assert.equal((await cluster.ended()).code, 0)
   })
 
@@ -214,7 +236,7 @@ describe('skein up', { concurrency: false }, () => {
     )
     assert.equal(cluster.ready.proof?.['saved'], false)
     assert.equal(cluster.ready.proof?.['value'], '100')
-    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9\n')
+    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9')
     const name = follower()
     process.kill(pidOf(name), 'SIGKILL')
     const down = JSON.parse(await cluster.line(/"event":"server-down"/)) as Record<string, unknown>
@@ -235,7 +257,7 @@ describe('skein up', { concurrency: false }, () => {
     process.kill(cluster.pid, 'SIGKILL')
     await allEnd()
     cluster = await startCluster(at)
-    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9\n')
+    assert.equal((await skein(['get', 'balance', '--value-only', ...at])).stdout, '9')
     process.kill(cluster.pid, 'SIGTERM')
     await allEnd()
     assert.equal((await cluster.ended()).code, 0)

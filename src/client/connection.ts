@@ -151,7 +151,7 @@ export function createServerConnection(
       cancel?.()
       waiting = waiting.filter((entry) => entry.fail !== fail)
       settle({
-        status: { code: GRPC_STATUS.deadlineExceeded, message: `${address} did not answer in time` },
+        status: { code: GRPC_STATUS.deadlineExceeded, message: 'it did not answer in time' },
         outcome: wasSent ? 'unknown' : 'not-processed',
         message: undefined,
       })

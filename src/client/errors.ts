@@ -70,7 +70,8 @@ export type Verdict = {
 export function judge(address: string, ended: Ended, writes: boolean): Verdict {
   const { status, outcome } = ended
   const details = { endpoint: address, grpcCode: status.code }
-  const message = `${address}: ${status.message}`
+  // What ended a connection names it already.
+  const message = status.message.includes(address) ? status.message : `${address}: ${status.message}`
   if (outcome === 'not-processed') {
     const error = failure('unreachable', `no server answers at ${address}: ${status.message}`, details)
     return { error, mayHaveEffect: false, again: 'elsewhere', isHopeless: true }
