@@ -17,10 +17,12 @@ if (files.length === 0) {
   process.exit(1)
 }
 const concurrency = process.env.SKEIN_TEST_CONCURRENCY
+// The command names itself by how it was called: the same in every test, whoever runs them.
+const { npm_lifecycle_event: _, ...environment } = { ...process.env, SKEIN_COMMAND: 'skein' }
 const child = spawn(
   process.execPath,
   ['--enable-source-maps', '--test', ...(concurrency ? [`--test-concurrency=${concurrency}`] : []), ...files],
-  { stdio: 'inherit' },
+  { stdio: 'inherit', env: environment },
 )
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)))
