@@ -8,6 +8,13 @@ export type FailureKind = { readonly retryable: boolean; readonly meaning: strin
 
 const kind = (retryable: boolean, meaning: string, hint: string): FailureKind => ({ retryable, meaning, hint })
 
+/**
+ * Until members can be replaced, one that has lost data stays away. An older copy of it would deny what it has
+ * acknowledged, which is worse than its absence.
+ */
+const STAYS_AWAY =
+  'A member cannot be replaced yet; the others go on while they are a majority. Only a copy of its whole directory that was made since it last stopped brings it back, never an older one.'
+
 /** Every code. Codes are never renamed. */
 export type FailureCode =
   | 'not-leader'
@@ -125,7 +132,7 @@ export const FAILURES: Readonly<Record<FailureCode, FailureKind>> = {
   'wrong-instance': kind(
     false,
     'A member answered with another instance id than before: it has lost its disk.',
-    'Remove the member and add it again as a new one.',
+    `Start it on its old directory where that still exists. ${STAYS_AWAY}`,
   ),
   'version-mismatch': kind(false, 'The two sides speak no common protocol version.', 'Upgrade the older one.'),
   'address-in-use': kind(
@@ -156,17 +163,13 @@ export const FAILURES: Readonly<Record<FailureCode, FailureKind>> = {
   'identity-damaged': kind(
     false,
     'The file that says who this server is cannot be relied on.',
-    'Restore identity.json from a backup, or replace this server: remove the member, wipe its directory, add it again.',
+    `Restore identity.json from a copy made since this server last started. ${STAYS_AWAY}`,
   ),
-  'log-damaged': kind(
-    false,
-    'The write-ahead log is damaged below the point known to be durable.',
-    'Replace this server: remove the member, wipe its directory, add it again.',
-  ),
+  'log-damaged': kind(false, 'The write-ahead log is damaged below the point known to be durable.', STAYS_AWAY),
   'engine-damaged': kind(
     false,
     'The storage engine holds data that fails its checks.',
-    'Replace this server: remove the member, wipe its directory, add it again.',
+    `Move the directory engine in its data directory away: the server builds it anew if its log still has everything. Else: ${STAYS_AWAY}`,
   ),
   'disk-full': kind(
     true,
@@ -176,7 +179,7 @@ export const FAILURES: Readonly<Record<FailureCode, FailureKind>> = {
   'disk-failed': kind(
     false,
     'The disk reported an error that leaves the state of written data unknown.',
-    'Replace the disk, then replace this server.',
+    `Start the server again once the disk works: it checks what it has. Where data is lost: ${STAYS_AWAY}`,
   ),
   'not-found': kind(false, 'The file or directory does not exist.', 'Check the path.'),
   'already-exists': kind(false, 'The file or directory exists already.', 'Choose another path.'),
