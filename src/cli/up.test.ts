@@ -1,7 +1,7 @@
 /** `skein up` from start to end, as real processes: one cluster's life after another, on the same data. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -32,6 +32,8 @@ describe('skein up', { concurrency: false }, () => {
   const at = ['--data', data]
   let port = 0
   let cluster: Cluster
+  /** The others are not to be damaged: with this one away they are the majority. */
+  let lostItsDisk = ''
   const pidOf = (name: string): number => cluster.ready.servers.find((server) => server.name === name)?.pid as number
   const pids = (): number[] => [cluster.pid, ...cluster.ready.servers.map((server) => server.pid)]
   const allEnd = async (): Promise<void> => {
@@ -290,6 +292,28 @@ describe('skein up', { concurrency: false }, () => {
     assert.match(stderr, new RegExp(`port ${port + 1}, which S2 needs, is taken by another program`))
   })
 
+  test('status waits for an election, and does not count a server that has lost its disk', async () => {
+    cluster = await startCluster(at)
+    const leader = cluster.ready.leader
+    await skein(['kill', leader, ...at])
+    const elected = statusOf(await skein(['status', '--json', ...at]))
+    assert.ok(elected.leader !== undefined && elected.leader !== leader)
+    rmSync(join(data, leader), { recursive: true })
+    assert.equal((await skein(['restart', leader, ...at])).code, 0)
+    const { code, stdout } = await skein(['status', ...at])
+    assert.equal(code, 0)
+    assert.match(stdout, new RegExp(`${leader} .* cut off +no leader known; see .*/${leader}/server.log`))
+    assert.match(stdout, /2 of 3 servers take part, 2 are needed: no further server may fail/)
+    const lost = await skein(['kill', 'leader', ...at])
+    assert.equal(lost.code, 0)
+    const left = await skein(['status', ...at])
+    assert.equal(left.code, 4)
+    assert.match(left.stdout, /1 of 3 servers take part and 2 are needed: nothing can be written. Bring back 1 more/)
+    process.kill(cluster.pid, 'SIGTERM')
+    await allEnd()
+    lostItsDisk = leader
+  })
+
   test('a first start that fails leaves no directory behind', async () => {
     const blocker = createServer()
     await new Promise<void>((resolve) => void blocker.listen(port + 1, '127.0.0.1', resolve))
@@ -301,33 +325,37 @@ describe('skein up', { concurrency: false }, () => {
   })
 
   test('a server that cannot start tells why itself, and the majority goes on without it', async () => {
-    writeFileSync(join(data, 'S2', 'identity.json'), '{')
+    const bad = lostItsDisk
+    writeFileSync(join(data, bad, 'identity.json'), '{')
     cluster = await startCluster(at)
     assert.deepEqual(
       cluster.ready.servers.map(({ name }) => name),
-      ['S1', 'S3'],
+      ['S1', 'S2', 'S3'].filter((name) => name !== bad),
     )
     const told = JSON.parse(await cluster.line(/"event":"server-not-started"/)) as Record<string, unknown>
-    assert.deepEqual([told['server'], told['code']], ['S2', 'identity-damaged'])
-    assert.match(String(told['message']), /S2\/identity\.json cannot be relied on: it is not JSON/)
+    assert.deepEqual([told['server'], told['code']], [bad, 'identity-damaged'])
+    assert.ok(String(told['message']).includes(`${bad}/identity.json cannot be relied on: it is not JSON`))
     assert.match((await skein(['status', ...at])).stdout, /2 of 3 servers are up, 2 are needed: no further/)
-    assert.match((await skein(['restart', 'S2', ...at])).stderr, /cannot be relied on/)
+    assert.match((await skein(['restart', bad, ...at])).stderr, /cannot be relied on/)
     process.kill(cluster.pid, 'SIGTERM')
     await allEnd()
 
     const people = startSkein(['up', ...at])
-    assert.match(await people.line(/^ready/), /^ready: 2 of 3 servers that act as one, S[13] leads; 127.0.0.1:/)
-    assert.match(people.stderr(), /WARNING: S2 did not start[^\n]*cannot be relied on[^\n]*\n.*\n.*skein restart S2/)
+    assert.match(await people.line(/^ready/), /^ready: 2 of 3 servers that act as one, S\d leads; 127.0.0.1:/)
+    assert.match(
+      people.stderr(),
+      new RegExp(`WARNING: ${bad} did not start[^\\n]*cannot be relied on[^\\n]*\\n.*\\n.*skein restart ${bad}`),
+    )
     process.kill(people.pid, 'SIGTERM')
     assert.equal((await people.ended()).code, 0)
   })
 
   test('without a majority up fails with the reason, and nothing is left running', async () => {
-    writeFileSync(join(data, 'S3', 'identity.json'), '{')
+    for (const name of ['S1', 'S2', 'S3']) writeFileSync(join(data, name, 'identity.json'), '{')
     const { code, stdout, stderr } = await skein(['up', ...at])
     assert.equal(code, 1)
     assert.equal(stdout, '')
-    assert.match(stderr, /S2 did not start: .*S2\/identity\.json cannot be relied on.*; nor did S3. 1 of 3 servers/)
+    assert.match(stderr, /S1 did not start: .*S1\/identity\.json cannot be relied on.*; nor did S2, S3. 0 of 3 servers/)
     for (let i = 0; i < 3; i++) {
       const free = await new Promise((resolve) => {
         const server = createServer().once('error', () => resolve(false))
