@@ -48,6 +48,8 @@ export type KvRun = {
 const SMALL = { checkpointBytes: 8_192, checkpointDelayMs: 300, segmentBytes: 65_536 } as const
 const ELECTION_TIMEOUTS_MS = [1000, 300, 150] as const
 const KEPT_ENTRIES = [64, 8] as const
+/** The shorter one ends requests before their clients do: then the server must say what became of them. */
+const REQUEST_TIMEOUTS_MS = [7_000, 800] as const
 /** Values are padded to half of it on average: batches of many sectors, which a crash can tear. */
 const LONGEST_PADDINGS = [0, 6_000] as const
 const SETTLE_MS = 15_000
@@ -67,9 +69,10 @@ export async function runKv(options: KvRunOptions): Promise<KvRun> {
     ...(onLog && { onLog }),
   })
   const character = characterOf(seed)
-  const { electionTimeoutMs, keepEntries } = character
+  const { electionTimeoutMs, keepEntries, requestTimeoutMs } = character
   const cluster = createSimCluster(simulation, servers, {
     electionTimeoutMs,
+    requestTimeoutMs,
     tuning: { ...SMALL, keepEntries },
     ...options.server,
   })
@@ -205,6 +208,7 @@ type Character = {
   readonly electionTimeoutMs: number
   readonly keepEntries: number
   readonly longestPadding: number
+  readonly requestTimeoutMs: number
 }
 
 /** Which kind of cluster a seed has: quick or slow to elect, with a long log or a short one, with small or large values. */
@@ -215,6 +219,7 @@ function characterOf(seed: Seed): Character {
     electionTimeoutMs: one(0, ELECTION_TIMEOUTS_MS),
     keepEntries: one(1, KEPT_ENTRIES),
     longestPadding: one(2, LONGEST_PADDINGS),
+    requestTimeoutMs: one(3, REQUEST_TIMEOUTS_MS),
   }
 }
 
