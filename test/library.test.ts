@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Client, Skein, SkeinError } from '../src/index.ts'
-import { freePorts } from './cluster.testkit.ts'
+import { freePorts, until } from './cluster.testkit.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -13,8 +13,8 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
   const directory = mkdtempSync(join(tmpdir(), 'skein-library-'))
   const ports = await freePorts(3)
   const cluster = ports.map((port, i) => ({ name: `S${i + 1}`, address: `127.0.0.1:${port}` }))
-  const startAll = () =>
-    Promise.all(
+  const startAll = async () => {
+    const servers = await Promise.all(
       cluster.map(({ name, address }) =>
         Skein.start({
           name,
@@ -26,6 +26,10 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
         }),
       ),
     )
+    // A server serves before anybody leads, and a busy machine takes its time over the first election.
+    await until(() => servers.every((server) => server.status().leader !== undefined))
+    return servers
+  }
   try {
     const servers = await startAll()
     const client = Skein.connect({ endpoints: servers.map((server) => server.address) })
