@@ -25,6 +25,8 @@ const story = 'a disk that fills and empties: writes are refused, reads go on, a
 test(story, { skip: unmountable() }, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'skein-full-'))
   assert.ok(mountTmpfs(directory, 40))
+  // A server that a failed test leaves running would keep the process alive.
+  const started: { stop(): Promise<void> }[] = []
   try {
     const [port] = await freePorts(1)
     const cluster = [{ name: 'S1', address: `127.0.0.1:${port}` }]
@@ -41,6 +43,7 @@ test(story, { skip: unmountable() }, async () => {
       },
       (event) => event.type === 'failed' && failures.push(event.violation.message),
     )
+    started.push(server)
     const client = Skein.connect({ endpoints: [server.address], timeoutMs: 5_000 })
     const key = (n: number): Uint8Array => new TextEncoder().encode(`k${n}`)
     const value = (n: number): Uint8Array => new Uint8Array(300_000).fill(n % 251)
@@ -88,6 +91,7 @@ test(story, { skip: unmountable() }, async () => {
       clusterKey: new Uint8Array(32).fill(4),
       electionTimeoutMs: 500,
     })
+    started.push(again)
     const reader = Skein.connect({ endpoints: [again.address] })
     for (const n of acknowledged) {
       const kept = await reader.get(key(n))
@@ -96,6 +100,7 @@ test(story, { skip: unmountable() }, async () => {
     reader.close()
     await again.stop()
   } finally {
+    await Promise.all(started.map((server) => server.stop()))
     run('umount', ['-l', directory])
     rmSync(directory, { recursive: true, force: true })
   }

@@ -13,6 +13,8 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
   const directory = mkdtempSync(join(tmpdir(), 'skein-library-'))
   const ports = await freePorts(3)
   const cluster = ports.map((port, i) => ({ name: `S${i + 1}`, address: `127.0.0.1:${port}` }))
+  // A server that a failed test leaves running would keep the process alive.
+  const started: { stop(): Promise<void> }[] = []
   const startAll = async () => {
     const servers = await Promise.all(
       cluster.map(({ name, address }) =>
@@ -26,6 +28,7 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
         }),
       ),
     )
+    started.push(...servers)
     // A server serves before anybody leads, and a busy machine takes its time over the first election.
     await until(() => servers.every((server) => server.status().leader !== undefined))
     return servers
@@ -73,6 +76,7 @@ test('the library: three embedded servers, a client, a graceful end, and the dat
     second.close()
     await Promise.all(again.map((server) => server.stop()))
   } finally {
+    await Promise.all(started.map((server) => server.stop()))
     rmSync(directory, { recursive: true, force: true })
   }
 })
