@@ -5,7 +5,7 @@ import type { ServiceClientConstructor } from '@grpc/grpc-js'
 import { loadPackageDefinition } from '@grpc/grpc-js'
 import type { MethodDefinition, ServiceDefinition } from '@grpc/proto-loader'
 import { loadSync } from '@grpc/proto-loader'
-import type { Compare, RequestOp, ResponseOp } from '../src/wire/index.ts'
+import type { Compare, RequestOp, ResponseOp, WatchRequest } from '../src/wire/index.ts'
 
 export type Plain = { readonly [field: string]: unknown }
 export type Method = MethodDefinition<Plain, Plain>
@@ -23,7 +23,7 @@ function load(): ReturnType<typeof loadSync> {
 }
 
 /** A service of etcdserverpb by name, with the (de)serializers of its methods. */
-export function etcdService(name: 'KV' | 'Cluster' | 'Maintenance'): Readonly<Record<string, Method>> {
+export function etcdService(name: 'KV' | 'Watch' | 'Cluster' | 'Maintenance'): Readonly<Record<string, Method>> {
   return load()[`etcdserverpb.${name}`] as ServiceDefinition as Readonly<Record<string, Method>>
 }
 
@@ -53,13 +53,22 @@ const RENAMED: Readonly<Record<string, string>> = {
 
 /** One of wire's messages as protobufjs wants it; zero values are left out, except in a oneof. */
 export function toPlain(message: object): Plain {
-  if ('type' in message) return opToPlain(message as RequestOp | ResponseOp)
+  if ('type' in message && typeof message.type === 'string') {
+    if (message.type === 'create' || message.type === 'cancel' || message.type === 'progress')
+      return watchToPlain(message as WatchRequest)
+    return opToPlain(message as RequestOp | ResponseOp)
+  }
   const plain: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(message)) {
     if (key === 'operand') Object.assign(plain, operandToPlain(value as Compare['operand']))
     else if (!isZero(value)) plain[RENAMED[key] ?? key] = valueToPlain(value)
   }
   return plain
+}
+
+function watchToPlain(request: WatchRequest): Plain {
+  const body = (request as unknown as Record<string, object | undefined>)[request.type] ?? {}
+  return { [`${request.type}Request`]: toPlain(body) }
 }
 
 function opToPlain(op: RequestOp | ResponseOp): Plain {

@@ -24,8 +24,8 @@ export type EtcdCluster = {
   close(): Promise<void>
 }
 
-/** Starts Debian's etcd with `count` members on loopback, and waits until it is healthy. */
-export async function startEtcd(count: number): Promise<EtcdCluster> {
+/** Starts Debian's etcd with `count` members on loopback, and waits until it is healthy. `flags` are added to each. */
+export async function startEtcd(count: number, flags: readonly string[] = []): Promise<EtcdCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'skein-etcd-'))
   const ports = await freePorts(count * 2)
   const peers = Array.from({ length: count }, (_, i) => `S${i + 1}=http://127.0.0.1:${ports[count + i]}`)
@@ -43,6 +43,7 @@ export async function startEtcd(count: number): Promise<EtcdCluster> {
         ...['--listen-peer-urls', `http://127.0.0.1:${ports[count + i]}`],
         ...['--initial-advertise-peer-urls', `http://127.0.0.1:${ports[count + i]}`],
         ...['--initial-cluster', peers.join(','), '--initial-cluster-state', 'new'],
+        ...flags,
       ],
       { stdio: 'ignore' },
     ),

@@ -9,7 +9,7 @@ import { toStatus } from './errors.ts'
 const MAX_SESSION_ID_BYTES = 64
 
 /** The space that a call names; etcd's own clients name none. */
-export function spaceOf(call: Call): string {
+export function spaceOf(call: Pick<Call, 'metadata'>): string {
   return call.metadata.get('skein-space') ?? 'default'
 }
 

@@ -26,6 +26,11 @@ export function startServer(
   openServer(world, options, onEvent, (opened) => {
     if (!opened.ok) return done(opened)
     const server = opened.value
+    const services = etcdServices(world, server.requests, {
+      version: VERSION,
+      tls: options.tls !== undefined,
+      ...(options.tuning?.watchProgressMs !== undefined && { progressIntervalMs: options.tuning.watchProgressMs }),
+    })
     openPort(
       world,
       {
@@ -36,7 +41,7 @@ export function startServer(
         recogniseTimeoutMs: LIMITS.recogniseTimeoutMs,
       },
       {
-        ...etcdServices(server.requests, { version: VERSION, tls: options.tls !== undefined }),
+        ...services,
         peer: (connection, firstBytes) => server.acceptPeer(connection, firstBytes),
       },
       recognisePeer,
@@ -47,13 +52,13 @@ export function startServer(
           address: listening.value.address,
           version: VERSION,
         })
-        done(ok(running(world, server, listening.value)))
+        done(ok(running(world, server, services.stop, listening.value)))
       },
     )
   })
 }
 
-function running(world: World, server: Server, port: Port): RunningServer {
+function running(world: World, server: Server, stopServices: () => void, port: Port): RunningServer {
   let stopping: (() => void)[] | undefined
   let stopped = false
   return {
@@ -68,7 +73,8 @@ function running(world: World, server: Server, port: Port): RunningServer {
       }
       stopping = [done]
       world.diagnostics.log('info', 'stopping')
-      server.handOver(() =>
+      server.handOver(() => {
+        stopServices()
         port.drain(LIMITS.drainMs, () =>
           server.close(() =>
             port.close(() => {
@@ -77,8 +83,8 @@ function running(world: World, server: Server, port: Port): RunningServer {
               for (const tell of stopping ?? []) tell()
             }),
           ),
-        ),
-      )
+        )
+      })
     },
   }
 }

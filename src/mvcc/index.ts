@@ -19,8 +19,11 @@ export {
   MAX_TXN_OPS,
 } from './limits.ts'
 export type { RangeCursor } from './range-cursor.ts'
-export type { Answered, Change, MvccOperation, MvccStore, StoreOptions } from './store.ts'
+export type { Answered, Change, MvccOperation, MvccStore, StoreOptions, WrittenChange } from './store.ts'
 export { openStore } from './store.ts'
+export type { WatchEvent } from './watch-event.ts'
+export type { WatchHub, WatchSink, WatchSpec, WatchStats, WatchStream } from './watch-hub.ts'
+export { createWatchHub } from './watch-hub.ts'
 export type { Leases } from './transaction.ts'
 export type { TxnLimits } from './validate.ts'
 export { validateCompact, validateDeleteRange, validatePut, validateRange, validateTxn } from './validate.ts'

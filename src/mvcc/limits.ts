@@ -14,3 +14,16 @@ export const MAX_RESPONSE_BYTES: number = 64 * 1024 * 1024
 
 /** Pairs held while a range is sorted by anything but its keys in ascending order. */
 export const MAX_SORTED_PAIRS: number = 100_000
+
+/** Changes, and bytes of them, that one slice of a watcher's history looks at, but for the rest of a revision. */
+export const MAX_CHANGES_PER_SLICE: number = 1_000
+export const MAX_SLICE_BYTES: number = 1024 * 1024
+
+/** Watchers that one slice of history serves. */
+export const MAX_WATCHERS_PER_SLICE: number = 1_000
+
+/** Events for watchers, each counted once for each of them, that one turn hands over, but for the rest of a revision. */
+export const MAX_DELIVERIES_PER_TURN: number = 20_000
+
+/** Watchers of one replica, on all its streams. */
+export const MAX_WATCHERS: number = 200_000

@@ -14,7 +14,7 @@ import { revisionCompacted, revisionInFuture } from './revisions.ts'
 import type { Leases } from './transaction.ts'
 import { checkLease, runTransaction } from './transaction.ts'
 import { encodedKeyValue, isTombstone } from './stored.ts'
-import { versionAt } from './versions.ts'
+import { liveVersion, versionAt } from './versions.ts'
 import { Write } from './write.ts'
 
 /** A validated request that changes the store. */
@@ -33,6 +33,14 @@ export type Change = {
   readonly sub: number
   readonly key: Uint8Array
   readonly kv: Uint8Array | undefined
+}
+
+/** One change as it was written, for watchers: what is stored now, and what was before. */
+export type WrittenChange = {
+  readonly main: number
+  readonly key: Uint8Array
+  readonly stored: Uint8Array
+  readonly before: Uint8Array | undefined
 }
 
 export interface MvccStore {
@@ -58,11 +66,15 @@ export interface MvccStore {
    * compacted away are left out: ask for nothing at or below `compactedRevision`.
    */
   visitChanges(from: number, through: number, visit: (change: Change) => boolean): void
+  /** The encoded KeyValue of a key as it was at a revision that can be read. */
+  valueAt(key: Uint8Array, revision: number): Uint8Array | undefined
 }
 
 export type StoreOptions = {
   /** Leases that puts may name; none where left out. */
   readonly leases?: Leases
+  /** Told of the changes of each write that takes a revision, in order, from inside `apply`. */
+  readonly onWritten?: (changes: readonly WrittenChange[]) => void
 }
 
 const NO_LEASES: Leases = { has: () => false }
@@ -81,7 +93,9 @@ export function openStore(engine: EngineReader, space: SpaceId, options: StoreOp
       write.undo()
       return body
     }
+    const isChange = write.revision !== revision
     revision = write.revision
+    if (isChange) options.onWritten?.(write.changes())
     return ok({ body: body.value, revision })
   }
 
@@ -135,6 +149,10 @@ export function openStore(engine: EngineReader, space: SpaceId, options: StoreOp
         if (!visit({ main, sub, key, kv: isTombstone(stored) ? undefined : encodedKeyValue(stored) })) break
       }
       cursor.close()
+    },
+    valueAt(key, at) {
+      const stored = liveVersion(engine, space, key, at)
+      return stored === undefined ? undefined : encodedKeyValue(stored)
     },
   }
   return store

@@ -22,11 +22,17 @@ import {
   storedMain,
   storedSub,
 } from './stored.ts'
+import type { WrittenChange } from './store.ts'
 import { checkKeyLength } from './validate.ts'
 import { liveVersion, versionInterval, visitLive } from './versions.ts'
 
 /** What it takes to take a change back: the record of the key's newest version, and what was there. */
-type Changed = { readonly record: Uint8Array; readonly before: Uint8Array | undefined }
+type Changed = {
+  readonly record: Uint8Array
+  readonly before: Uint8Array | undefined
+  readonly key: Uint8Array
+  readonly stored: Uint8Array
+}
 
 export class Write {
   readonly #reader: EngineReader
@@ -48,6 +54,12 @@ export class Write {
   /** The revision that this write has reached: the next one as soon as it changed something. */
   get revision(): number {
     return this.#changed.length === 0 ? this.#before : this.#before + 1
+  }
+
+  /** What this write has changed so far, in order. */
+  changes(): readonly WrittenChange[] {
+    const main = this.#before + 1
+    return this.#changed.map(({ key, stored, before }) => ({ main, key, stored, before }))
   }
 
   /** What is stored of `key` before this write. */
@@ -139,7 +151,7 @@ export class Write {
     deletion: boolean,
   ): void {
     const index = revisionKey(this.#space, this.#before + 1, this.#changed.length)
-    this.#changed.push({ record, before })
+    this.#changed.push({ record, before, key, stored })
     if (before !== undefined) this.#writer.put(supersededKey(record, storedMain(before), storedSub(before)), before)
     this.#writer.put(record, stored)
     this.#writer.put(index, revisionValue(key, deletion))

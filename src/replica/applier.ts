@@ -10,8 +10,8 @@ import type { LogIndex, Result } from '../base/index.ts'
 import { failure, err, invariant, logIndex } from '../base/index.ts'
 import type { EngineRestore, EngineWriter } from '../engine/index.ts'
 import type { LogBase } from '../log/index.ts'
-import type { MvccStore } from '../mvcc/index.ts'
-import { openStore } from '../mvcc/index.ts'
+import type { MvccStore, WatchHub } from '../mvcc/index.ts'
+import { createWatchHub, openStore } from '../mvcc/index.ts'
 import type { Config, Entry, RaftStart, SnapshotMeta } from '../raft/index.ts'
 import { decodeConfig, encodeConfig } from '../raft/index.ts'
 import type { Command } from '../wire/index.ts'
@@ -44,6 +44,10 @@ export type ApplierHandlers = {
 
 export interface Applier {
   readonly store: MvccStore
+  /** Those who watch the store: they outlive it where a snapshot takes its place. */
+  readonly watches: WatchHub
+  /** Tells watchers what was applied; asks to be woken where more waits. */
+  tellWatchers(): void
   readonly appliedIndex: LogIndex
   /** Entries up to `index` may be applied. */
   allow(index: LogIndex): void
@@ -68,7 +72,9 @@ export function createApplier(
 ): Applier {
   const { engine, log } = environment
   const { group, space } = options
-  let store = openStore(engine, space)
+  const open = (): MvccStore => openStore(engine, space, { onWritten: (changes) => watches.record(changes) })
+  let store = open()
+  const watches = createWatchHub(store, () => handlers.wake())
   let windows = loadWindows()
   let appliedIndex = start.applied
   let allowed = start.applied
@@ -211,6 +217,11 @@ export function createApplier(
     get store() {
       return store
     },
+    watches,
+    tellWatchers() {
+      // While another state is swapped in, what the store says is of neither.
+      if (!closed && !restoring && watches.turn()) handlers.wake()
+    },
     get appliedIndex() {
       return appliedIndex
     },
@@ -229,7 +240,8 @@ export function createApplier(
       restoring = true
       staged.commit(meta.index, (result) => {
         invariant(result.ok, 'snapshot-swapped-in', () => (result.ok ? '' : result.error.message))
-        store = openStore(engine, space)
+        store = open()
+        watches.replaced(store)
         windows = loadWindows()
         appliedIndex = meta.index
         if (allowed < meta.index) allowed = meta.index

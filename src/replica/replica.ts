@@ -123,6 +123,7 @@ function createReplica(
     }
     if (logFull && role === 'leader') giveWay()
     applier.slice()
+    applier.tellWatchers()
     if (reads.release(READS_PER_TURN)) schedule()
     arm()
   }
@@ -369,6 +370,7 @@ function createReplica(
     get store() {
       return applier.store
     },
+    watches: applier.watches,
     propose(request, answer) {
       const refusal = writeRefusal(world.clock.monotonicMs()) ?? proposals.admit(request.bytes.length)
       if (refusal !== undefined) {

@@ -2,7 +2,7 @@
 import type { GroupId, LogIndex, MemberId, Result, SpaceId, Term } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import type { RecoveredGroup, WriteAheadLog } from '../log/index.ts'
-import type { MvccStore } from '../mvcc/index.ts'
+import type { MvccStore, WatchHub } from '../mvcc/index.ts'
 import type { Config, RaftMessage, RaftOptions, Role } from '../raft/index.ts'
 import type { ClientSession, CommandKind, PeerFrame } from '../wire/index.ts'
 
@@ -80,6 +80,8 @@ export interface Replica {
   readonly group: GroupId
   /** The state as applied so far. Replaced as a whole by a received snapshot: never keep it across turns. */
   readonly store: MvccStore
+  /** Told what is applied here, and what a received snapshot skipped. */
+  readonly watches: WatchHub
   /** Answered exactly once: applied, refused for certain, or unknown (timed-out, outcome-unknown). */
   propose(request: ProposalRequest, done: (result: Result<Applied>) => void): void
   /** Calls `done` once the local state includes everything acknowledged before this call (Raft section 8, ReadIndex). */

@@ -3,6 +3,7 @@ import type { MemberId } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import type { Links } from '../links/index.ts'
 import type { WriteAheadLog } from '../log/index.ts'
+import type { WatchStats } from '../mvcc/index.ts'
 import type { ReplicaStatus } from '../replica/index.ts'
 import type { Metric } from './requests.ts'
 import type { ServerStatus } from './types.ts'
@@ -15,6 +16,7 @@ export function serverMetrics(
   engine: ReturnType<Engine['stats']>,
   links: ReturnType<Links['stats']>,
   names: ReadonlyMap<MemberId, string>,
+  watches: WatchStats,
 ): Metric[] {
   const gauge = (name: string, help: string, value: number, labels?: Metric['labels']): Metric =>
     labels === undefined ? { name, help, type: 'gauge', value } : { name, help, type: 'gauge', value, labels }
@@ -39,6 +41,9 @@ export function serverMetrics(
     ),
     gauge('etcd_debugging_mvcc_current_revision', 'Revision of the store.', status.revision),
     gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes of the storage engine on disk.', engine.diskBytes),
+    gauge('etcd_debugging_mvcc_watcher_total', 'Watches that are open here.', watches.watchers),
+    gauge('etcd_debugging_mvcc_slow_watcher_total', 'Watches that are being told what was.', watches.behind),
+    gauge('etcd_debugging_mvcc_watch_stream_total', 'Streams with watches.', watches.streams),
     gauge('skein_raft_term', 'Term.', status.term),
     gauge('skein_log_durable_index', 'How far the log is durable here.', status.durableIndex),
     gauge('skein_log_size_bytes', 'Bytes of the write-ahead log on disk.', log.sizeBytes),

@@ -3,6 +3,7 @@
  * completes by callback, exactly once, in this turn or a later one.
  */
 import type { ClusterId, MemberId, Result } from '../base/index.ts'
+import type { WatchSink, WatchStream } from '../mvcc/index.ts'
 import type { RangeRequest } from '../wire/index.ts'
 import type { ServerStatus } from './types.ts'
 
@@ -46,6 +47,10 @@ export interface Requests {
   readonly memberId: MemberId
   write(write: Write, done: (result: Result<Answer>) => void): void
   read(read: Read, done: (result: Result<Answer>) => void): void
+  /** Watches of a space, from this server's own applied state. The stream must be closed. Failures: space-unknown. */
+  watch(space: string, sink: WatchSink): Result<WatchStream>
+  /** Calls `lost` each time this server has known no leader for so long that waiting for one is no service. */
+  onLeaderless(lost: () => void): () => void
   /** The membership; confirmed with a leader where `linearizable`. */
   members(
     linearizable: boolean,

@@ -6,7 +6,8 @@
  * first what has not been looked at yet, then the long ones in rotation, at least one look of those a turn.
  */
 import type { Failure, Result } from '../base/index.ts'
-import { err, failure } from '../base/index.ts'
+import { err, failure, ok } from '../base/index.ts'
+import type { WatchSink, WatchStream } from '../mvcc/index.ts'
 import type { Replica } from '../replica/index.ts'
 import type { World } from '../world/index.ts'
 import type { Answer, Read, Write } from './requests.ts'
@@ -22,6 +23,7 @@ const MAX_READS = 65_536
 export interface Router {
   write(write: Write, done: (result: Result<Answer>) => void): void
   read(read: Read, done: (result: Result<Answer>) => void): void
+  watch(space: string, sink: WatchSink): Result<WatchStream>
   /** Reads under way are refused: the state will not be there any more. */
   close(): void
 }
@@ -131,6 +133,10 @@ export function createRouter(
         if (confirmed.ok) start(read, replica, deadlineMs, done)
         else done(confirmed)
       })
+    },
+    watch(space, sink) {
+      const replica = find(space)
+      return replica === undefined ? err(unknown(space)) : ok(replica.watches.open(sink))
     },
     close() {
       closed = true

@@ -21,6 +21,7 @@ import { serverMetrics } from './metrics.ts'
 import type { Settings } from './options.ts'
 import { settle } from './options.ts'
 import type { Requests } from './requests.ts'
+import { createLeaderless } from './leaderless.ts'
 import { createRouter } from './router.ts'
 import { createStopper } from './stopper.ts'
 import { createTransport } from './transport.ts'
@@ -239,8 +240,10 @@ function assemble(
   }
   const stopper = createStopper(world, self, transport, () => replica, settings.electionTimeoutMs)
 
+  const leaderless = createLeaderless(world, settings.electionTimeoutMs)
   const onChange = (change: { role: string; leader: MemberId | undefined; term: number }): void => {
     leaderChanges++
+    leaderless.changed(change.leader)
     const leader = change.leader === undefined ? undefined : names.get(change.leader)
     world.diagnostics.log('info', 'raft-change', { role: change.role, leader, term: change.term })
     onEvent({ type: 'leader', leader: change.leader, term: change.term })
@@ -278,6 +281,8 @@ function assemble(
       memberId: self,
       write: (write, answer) => router.write(write, answer),
       read: (read, answer) => router.read(read, answer),
+      watch: (space, sink) => router.watch(space, sink),
+      onLeaderless: (lost) => leaderless.on(lost),
       members(linearizable, deadlineMs, answer) {
         const tell = (): void => answer(ok({ members, revision: live.store.revision }))
         if (!linearizable) return tell()
@@ -303,7 +308,7 @@ function assemble(
       },
       healthy: () => live.status().leader !== undefined,
       metrics: () =>
-        serverMetrics(status(), live.status(), leaderChanges, log.stats(), engine.stats(), links.stats(), names),
+        serverMetrics(status(), live.status(), leaderChanges, log.stats(), engine.stats(), links.stats(), names, live.watches.stats()),
     }
     return {
       memberId: self,
@@ -313,6 +318,7 @@ function assemble(
       handOver: (handed) => stopper.handOver(handed),
       close(closed) {
         router.close()
+        leaderless.close()
         live.close()
         links.close()
         const ended = (): void => {

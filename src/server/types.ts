@@ -52,6 +52,8 @@ export type Tuning = {
   readonly segmentBytes: number
   /** A snapshot stream that does not go on for this long is given up, milliseconds. */
   readonly snapshotTimeoutMs: number
+  /** How often watches that asked for it hear that nothing has happened; etcd's default, 600,000. */
+  readonly watchProgressMs: number
 }
 
 export type ServerEvent =

@@ -101,6 +101,37 @@ const member = fc.record({
   clientUrls: list(string),
   isLearner: bool,
 })
+const watchCreate = fc.record({
+  key: short,
+  rangeEnd: short,
+  startRevision: int64,
+  progressNotify: bool,
+  filters: list(fc.integer({ min: 0, max: 1 })),
+  prevKv: bool,
+  watchId: int64,
+  fragment: bool,
+})
+const watchRequest = fc.oneof(
+  fc.record({ type: fc.constant('create' as const), create: watchCreate }),
+  fc.record({ type: fc.constant('cancel' as const), cancel: fc.record({ watchId: int64 }) }),
+  fc.constant({ type: 'progress' as const }),
+  fc.constant({ type: 'none' as const }),
+)
+const watchedEvent = fc.record(
+  { type: fc.integer({ min: 0, max: 1 }), kv: keyValue, prevKv: keyValue },
+  { requiredKeys: ['type'] },
+)
+const watchResponse = withHeaderField(
+  fc.record({
+    watchId: int64,
+    created: bool,
+    canceled: bool,
+    compactRevision: int64,
+    cancelReason: string,
+    fragment: bool,
+    events: list(watchedEvent),
+  }),
+)
 const headerOnly = withHeaderField(fc.record({}))
 
 type Codec<T> = {
@@ -112,6 +143,7 @@ type Codec<T> = {
 }
 
 const kv = etcdService('KV')
+const watch = etcdService('Watch')
 const cluster = etcdService('Cluster')
 const maintenance = etcdService('Maintenance')
 const asRequest = (method: Method | undefined): Codec<never>['oracle'] => {
@@ -167,6 +199,8 @@ const CODECS: readonly Codec<object>[] = [
     wire.encodeCompactionResponse,
     wire.decodeCompactionResponse,
   ),
+  codec('WatchRequest', asRequest(watch['Watch']), watchRequest, wire.encodeWatchRequest, wire.decodeWatchRequest),
+  codec('WatchResponse', asResponse(watch['Watch']), watchResponse, wire.encodeWatchResponse, wire.decodeWatchResponse),
   codec(
     'MemberListRequest',
     asRequest(cluster['MemberList']),
@@ -277,6 +311,24 @@ function rangeBody(encoded: readonly Uint8Array[], more: boolean, count: number)
   for (const pair of encoded) body.add(pair, 0, pair.length)
   return body.finish(more, count)
 }
+
+test('a watch response put together from encoded events is the one that is encoded whole', () => {
+  const event = fc.record({ type: fc.integer({ min: 0, max: 1 }), kv: keyValue, prevKv: fc.option(keyValue) })
+  fc.assert(
+    fc.property(watchResponse, header, fc.array(event, { maxLength: 4 }), (head, ofHeader, events) => {
+      const fields = events.map(({ type, kv, prevKv }) =>
+        wire.encodeEventField(type === 1, wire.encodeKeyValue(kv), prevKv === null ? undefined : wire.encodeKeyValue(prevKv)),
+      )
+      const whole = wire.encodeWatchResponse({
+        ...head,
+        header: ofHeader,
+        events: events.map(({ prevKv, ...rest }) => (prevKv === null ? rest : { ...rest, prevKv })),
+      })
+      same(concatBytes([wire.encodeHeaderField(ofHeader), wire.encodeWatchHead(head), ...fields]), whole)
+    }),
+    { numRuns: RUNS },
+  )
+})
 
 test('an encoded pair can be taken apart by its layout, and listed without its value', () => {
   const written = keyValue.filter((pair) => pair.createRevision >= 0 && pair.modRevision >= 0 && pair.version >= 0)

@@ -25,6 +25,8 @@ import {
   TXN_REQUEST,
   TXN_RESPONSE,
 } from './etcd-kv.ts'
+import { WATCH_REQUEST, WATCH_RESPONSE } from './etcd-watch.ts'
+import type { WatchRequest, WatchResponse } from './etcd-watch-types.ts'
 import type {
   CompactionRequest,
   CompactionResponse,
@@ -78,6 +80,10 @@ export const decodeMoveLeaderRequest: Decode<MoveLeaderRequest> = MOVE_LEADER_RE
 export const encodeMoveLeaderRequest: Encode<MoveLeaderRequest> = MOVE_LEADER_REQUEST.encode
 export const decodeMoveLeaderResponse: Decode<MoveLeaderResponse> = MOVE_LEADER_RESPONSE.decode
 export const encodeMoveLeaderResponse: Encode<MoveLeaderResponse> = MOVE_LEADER_RESPONSE.encode
+export const decodeWatchRequest: Decode<WatchRequest> = WATCH_REQUEST.decode
+export const encodeWatchRequest: Encode<WatchRequest> = WATCH_REQUEST.encode
+export const decodeWatchResponse: Decode<WatchResponse> = WATCH_RESPONSE.decode
+export const encodeWatchResponse: Encode<WatchResponse> = WATCH_RESPONSE.encode
 /** Requests without fields. */
 export const decodeMemberListRequest: Decode<object> = EMPTY_REQUEST.decode
 export const encodeMemberListRequest: Encode<object> = EMPTY_REQUEST.encode

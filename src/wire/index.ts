@@ -49,6 +49,8 @@ export {
   decodeStatusResponse,
   decodeTxnRequest,
   decodeTxnResponse,
+  decodeWatchRequest,
+  decodeWatchResponse,
   encodeCompactionRequest,
   encodeCompactionResponse,
   encodeDeleteRangeRequest,
@@ -66,6 +68,8 @@ export {
   encodeStatusResponse,
   encodeTxnRequest,
   encodeTxnResponse,
+  encodeWatchRequest,
+  encodeWatchResponse,
 } from './etcd-codec.ts'
 export type { EncodedResponseOp, KeyValueLayout, ResponseKind } from './etcd-encoded.ts'
 export {
@@ -77,6 +81,15 @@ export {
   layoutOfKeyValue,
   withHeader,
 } from './etcd-encoded.ts'
+export { encodeEventField, encodeWatchHead } from './etcd-watch.ts'
+export type {
+  WatchCancelRequest,
+  WatchCreateRequest,
+  WatchedEvent,
+  WatchRequest,
+  WatchResponse,
+} from './etcd-watch-types.ts'
+export { EVENT_TYPE, WATCH_FILTER } from './etcd-watch-types.ts'
 export { RangeBody } from './range-body.ts'
 export type { EtcdError } from './etcd-errors.ts'
 export { ETCD_ERRORS } from './etcd-errors.ts'
