@@ -15,7 +15,7 @@ import { openNodeWorld } from './world/node/index.ts'
 
 export type { FailureCode } from './base/index.ts'
 export { FAILURES, SkeinError } from './base/index.ts'
-export type { Client, ClientOptions } from './client/index.ts'
+export type { Client, ClientOptions, Watch, WatchBatch, WatchEvent, WatchOptions } from './client/index.ts'
 export type { BootstrapMember, ServerEvent, ServerOptions, ServerStatus } from './server/index.ts'
 
 /** A server that runs inside this process. */

@@ -22,7 +22,7 @@ const PATIENCE_MS = 20_000
 export class WatchClient {
   readonly answers: WatchAnswer[] = []
   readonly #client: Client
-  readonly #stream: ClientDuplexStream<Plain, WatchAnswer>
+  readonly #stream: ClientDuplexStream<Plain | Buffer, WatchAnswer>
   #ended: { readonly code: number; readonly details: string } | undefined
   #wake: () => void = () => {}
 
@@ -34,7 +34,7 @@ export class WatchClient {
     for (const [name, value] of Object.entries(metadata)) sent.set(name, value)
     this.#stream = this.#client.makeBidiStreamRequest(
       Watch.path,
-      Watch.requestSerialize,
+      (request: Plain | Buffer) => (Buffer.isBuffer(request) ? request : Watch.requestSerialize(request)),
       (bytes: Buffer) => Watch.responseDeserialize(bytes) as unknown as WatchAnswer,
       sent,
     )
@@ -50,6 +50,11 @@ export class WatchClient {
 
   send(request: Plain): void {
     this.#stream.write(request)
+  }
+
+  /** Bytes as they are. */
+  sendRaw(bytes: Buffer): void {
+    this.#stream.write(bytes)
   }
 
   pause(): void {

@@ -11,6 +11,7 @@ import type { Output } from './output.ts'
 import { runServer, SERVER_OPTIONS } from './server.ts'
 import { showStatus } from './status.ts'
 import { up, UP_OPTIONS } from './up.ts'
+import { watch, WATCH_OPTIONS } from './watch.ts'
 
 export type Command = {
   readonly name: string
@@ -170,6 +171,20 @@ export const COMMANDS: readonly Command[] = [
     ],
     examples: ['txn < transfer.txt'],
     run: (parsed, output) => withClient(parsed, (client) => txn(client, parsed, output)),
+  },
+  {
+    name: 'watch',
+    group: 'data',
+    summary: 'see what happens to a key, or a range of keys',
+    usage: 'KEY [END]',
+    options: { ...WATCH_OPTIONS, ...CLIENT_OPTIONS },
+    details: [
+      'Prints PUT or DELETE, the key and the value, each on a line of its own, until Ctrl-C. Goes on',
+      'at another server where one is lost, without a gap and without telling anything twice.',
+      'Exits with 1 where what it should tell is compacted away.',
+    ],
+    examples: ['watch User_Balance', 'watch User_ --prefix --prev', 'watch User_ --prefix --rev 2 --json'],
+    run: (parsed, output) => withClient(parsed, (client) => watch(client, parsed, output)),
   },
   {
     name: 'explain',

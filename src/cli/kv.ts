@@ -13,7 +13,7 @@ import { prefixEnd } from './prefix.ts'
 import { parseTxn } from './txn-input.ts'
 
 const HEX_OPTION: OptionSpecs = { hex: flag('KEY and END are hex digits: for keys that are not text') }
-const RANGE_OPTIONS: OptionSpecs = {
+export const RANGE_OPTIONS: OptionSpecs = {
   prefix: flag('every key that begins with KEY'),
   'from-key': flag('every key from KEY on'),
   ...HEX_OPTION,
@@ -119,7 +119,7 @@ export async function txn(client: Client, parsed: Parsed, output: Output): Promi
   return EXIT.ok
 }
 
-function rangeOf(command: string, parsed: Parsed): { key: Uint8Array; rangeEnd: Uint8Array } {
+export function rangeOf(command: string, parsed: Parsed): { key: Uint8Array; rangeEnd: Uint8Array } {
   const [key, end, ...rest] = parsed.positionals
   if (key === undefined || rest.length > 0) usage(`usage: ${commandName()} ${command} KEY [END]`)
   const prefix = parsed.flag('prefix')
@@ -149,7 +149,7 @@ function choice(parsed: Parsed, name: string, choices: Readonly<Record<string, n
 }
 
 /** As it is for programs; at a terminal what would steer it is shown instead of done. */
-function show(bytes: Uint8Array, output: Output): string {
+export function show(bytes: Uint8Array, output: Output): string {
   const readable = strictText(bytes) ?? `0x${toHex(bytes)}`
   if (!output.terminal) return readable
   // oxlint-disable-next-line no-control-regex -- control characters are what this is about
@@ -158,7 +158,7 @@ function show(bytes: Uint8Array, output: Output): string {
   )
 }
 
-function plain(kv: KeyValue): Record<string, unknown> {
+export function plain(kv: KeyValue): Record<string, unknown> {
   return {
     key: text(kv.key),
     value: text(kv.value),

@@ -53,6 +53,7 @@ async function asked(
           seen.push({ server, session: metadata.get('skein-session'), sequence: metadata.get('skein-seq') })
         world.clock.setTimer(1, () => done(answer))
       },
+      stream: () => () => {},
       forgetIntroduction() {},
       close() {},
     }

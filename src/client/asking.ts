@@ -40,6 +40,8 @@ export type AttemptEnd =
   | { readonly ok: false; readonly verdict: Verdict }
 
 export interface Asker {
+  /** The place of the server that answered last: where others begin as well. */
+  readonly preferred: number
   /** Rejects with SkeinError. */
   ask(asking: Asking): Promise<Uint8Array>
   /** What waits is answered: where it may have taken effect as unknown. Later calls are refused. */
@@ -166,6 +168,9 @@ export function createAsker(
   }
 
   return {
+    get preferred() {
+      return preferred
+    },
     ask,
     askOne: (connection, asking) => attempt(connection, asking, () => metadata),
     close() {

@@ -20,7 +20,8 @@ import type { World } from '../world/index.ts'
 import { createAsker } from './asking.ts'
 import { keysOf, toBytes, withBytes } from './bytes.ts'
 import { createServerConnection } from './connection.ts'
-import type { CallOptions, Client, ClientOptions } from './types.ts'
+import type { CallOptions, Client, ClientOptions, Watch } from './types.ts'
+import { openWatch } from './watch.ts'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DIAL_TIMEOUT_MS = 2_000
@@ -33,6 +34,7 @@ export function connectClient(world: World, options: ClientOptions): Client {
   const connections = options.endpoints.map((address) =>
     createServerConnection(world, address, options.tls, DIAL_TIMEOUT_MS),
   )
+  const watches = new Set<Watch>()
   const asker = createAsker(world, metadata, connections, options.resendWrites ?? true)
 
   const deadlineOf = (call: CallOptions | undefined): number =>
@@ -80,6 +82,12 @@ export function connectClient(world: World, options: ClientOptions): Client {
       ),
     txn: async (request, callOptions) =>
       call('/etcdserverpb.KV/Txn', encodeTxnRequest(withBytes(request)), true, decodeTxnResponse, callOptions),
+    watch(watchOptions) {
+      const asked = { ...watchOptions, ...keysOf(watchOptions) }
+      const watch = openWatch(world, metadata, connections, asker.preferred, asked, () => watches.delete(watch))
+      watches.add(watch)
+      return watch
+    },
     compact: (revision, callOptions) =>
       call(
         '/etcdserverpb.KV/Compact',
@@ -119,6 +127,7 @@ export function connectClient(world: World, options: ClientOptions): Client {
       throw new SkeinError(refused ?? failure('no-leader', 'no endpoint answered'))
     },
     close() {
+      for (const watch of Array.from(watches)) watch.close()
       asker.close()
     },
   }

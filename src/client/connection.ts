@@ -8,10 +8,10 @@ import { EMPTY, failure } from '../base/index.ts'
 import type { DescribeResponse, Metadata } from '../wire/index.ts'
 import { decodeDescribeResponse, DESCRIBE_PATH, GRPC_STATUS } from '../wire/index.ts'
 import type { Address, Connection, TlsOptions, World } from '../world/index.ts'
-import type { Ended, Link } from './link.ts'
+import type { Ended, Link, OpenStream, StreamHandlers } from './link.ts'
 import { createLink } from './link.ts'
 
-export type { Ended } from './link.ts'
+export type { Ended, OpenStream, StreamHandlers } from './link.ts'
 
 /** What is known of the server at the other end: undefined where it is no Skein. */
 export type Introduced = DescribeResponse | undefined
@@ -24,10 +24,17 @@ export type Asked = {
   readonly deadlineMs: number
 }
 
+export type StreamAsked = { readonly path: string; readonly metadata: Metadata; readonly deadlineMs: number }
+
 export interface ServerConnection {
   readonly address: Address
   /** Calls `done` once. What was never sent ends as not-processed. */
   call(asked: Asked, done: (ended: Ended) => void): void
+  /**
+   * Opens a stream once there is a connection and room on it, which must be before the deadline. `opened` is called
+   * first, if at all; `onEnd` last, once, unless it was cancelled. Returns a function that cancels, opened or not.
+   */
+  stream(asked: StreamAsked, opened: (stream: OpenStream) => void, handlers: StreamHandlers): () => void
   /** The next call asks the server anew who and how far it is. */
   forgetIntroduction(): void
   close(): void
@@ -176,9 +183,51 @@ export function createServerConnection(
     if (state.type === 'idle') dial()
   }
 
+  const stream: ServerConnection['stream'] = (asked, opened, handlers) => {
+    let isSettled = false
+    let open: OpenStream | undefined
+    const settle = (): boolean => {
+      if (isSettled) return false
+      isSettled = true
+      timer.cancel()
+      waiting = waiting.filter((entry) => entry.fail !== fail)
+      return true
+    }
+    const notProcessed = (code: number, message: string): void =>
+      handlers.onEnd({ status: { code, message }, outcome: 'not-processed', message: undefined })
+    const fail = (why: Failure): void => {
+      if (settle()) notProcessed(GRPC_STATUS.unavailable, why.message)
+    }
+    const timer = world.clock.setTimer(Math.max(0, asked.deadlineMs - world.clock.monotonicMs()), () => {
+      if (settle()) notProcessed(GRPC_STATUS.deadlineExceeded, `${address} did not answer in time`)
+    })
+    const start = (link: Link): boolean => {
+      if (isSettled) return true
+      open = link.stream(asked.path, asked.metadata, handlers)
+      if (open === undefined) return false
+      settle()
+      opened(open)
+      return true
+    }
+    const isReady = state.type === 'ready' && waiting.length === 0 && start(state.link)
+    if (!isReady) {
+      // Told from a turn of its own, as everything else is.
+      if (state.type === 'closed') world.endOfTurn(() => fail(failure('connection-lost', 'the client is closed')))
+      else {
+        waiting.push({ start, fail })
+        if (state.type === 'idle') dial()
+      }
+    }
+    return () => {
+      if (settle()) return
+      open?.cancel()
+    }
+  }
+
   return {
     address,
     call,
+    stream,
     forgetIntroduction() {
       if (state.type === 'ready') introduce(state.link, state.server)
     },

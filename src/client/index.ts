@@ -12,4 +12,4 @@
  */
 export type { Bytes } from './bytes.ts'
 export { connectClient } from './client.ts'
-export type { CallOptions, Client, ClientOptions } from './types.ts'
+export type { CallOptions, Client, ClientOptions, Watch, WatchBatch, WatchEvent, WatchOptions } from './types.ts'

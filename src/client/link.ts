@@ -21,10 +21,27 @@ export type Request = {
   readonly timeoutMs: number
 }
 
+/** A call with any number of messages in both directions. */
+export interface OpenStream {
+  send(message: Uint8Array): void
+  /** Back-pressure: at most one window of messages still comes until `resume`. */
+  pause(): void
+  resume(): void
+  /** No handler is called any more. */
+  cancel(): void
+}
+
+export type StreamHandlers = {
+  readonly onMessage: (message: Uint8Array) => void
+  readonly onEnd: (ended: Ended) => void
+}
+
 export interface Link {
   readonly handlers: ConnectionHandlers
   /** Undefined where no more calls can be open at once; else a function that cancels without calling `done`. */
   open(request: Request, done: (ended: Ended) => void): (() => void) | undefined
+  /** Undefined where no more calls can be open at once. Its messages are few and small: none is held back. */
+  stream(path: string, metadata: Metadata, handlers: StreamHandlers): OpenStream | undefined
   /** Ends it now; open calls end as unknown. */
   close(reason: Failure): void
 }
@@ -50,7 +67,7 @@ export const SILENCE_MS = 1_500
 /** And after this much more the server counts as gone. */
 export const PATIENCE_MS = 2_000
 
-type Call = { message: Uint8Array | undefined; readonly done: (ended: Ended) => void }
+type Call = { readonly take: (message: Uint8Array) => void; readonly end: (status: GrpcStatus, outcome: Outcome) => void }
 
 export function createLink(
   world: World,
@@ -72,15 +89,13 @@ export function createLink(
     LIMITS,
     {
       onMessage(id, message) {
-        const call = calls.get(id)
-        if (call !== undefined) call.message = message
+        calls.get(id)?.take(message)
       },
       onEnd(id, status, outcome) {
         const call = calls.get(id)
         if (call === undefined) return
         calls.delete(id)
-        const message = status.code === GRPC_STATUS.ok ? call.message : undefined
-        call.done({ status, outcome, message })
+        call.end(status, outcome)
         link.onRoom()
         flush()
       },
@@ -156,6 +171,26 @@ export function createLink(
     })
   }
 
+  const begin = (path: string, metadata: Metadata, timeoutMs: number | undefined, call: Call): number | undefined => {
+    if (isClosing || isOver) return undefined
+    const id = machine.open(path, metadata, timeoutMs)
+    if (id === undefined) return undefined
+    if (calls.size === 0) {
+      // Silence counts from when there is something to answer.
+      heardMs = Math.max(heardMs, world.clock.monotonicMs())
+      hasAsked = false
+    }
+    calls.set(id, call)
+    return id
+  }
+
+  const cancel = (id: number): void => {
+    if (!calls.delete(id)) return
+    machine.cancel(id)
+    link.onRoom()
+    flush()
+  }
+
   return {
     handlers: {
       onData(bytes) {
@@ -176,23 +211,38 @@ export function createLink(
       },
     },
     open(request, done) {
-      if (isClosing || isOver) return undefined
-      const id = machine.open(request.path, request.metadata, request.timeoutMs)
+      let message: Uint8Array | undefined
+      const id = begin(request.path, request.metadata, request.timeoutMs, {
+        take: (received) => (message = received),
+        end: (status, outcome) =>
+          done({ status, outcome, message: status.code === GRPC_STATUS.ok ? message : undefined }),
+      })
       if (id === undefined) return undefined
-      if (calls.size === 0) {
-        // Silence counts from when there is something to answer.
-        heardMs = Math.max(heardMs, world.clock.monotonicMs())
-        hasAsked = false
-      }
-      calls.set(id, { message: undefined, done })
       machine.sendMessage(id, request.message, true)
       flush()
       watchOver()
-      return () => {
-        if (!calls.delete(id)) return
-        machine.cancel(id)
-        link.onRoom()
-        flush()
+      return () => cancel(id)
+    },
+    stream(path, metadata, handlers) {
+      const id = begin(path, metadata, undefined, {
+        take: handlers.onMessage,
+        end: (status, outcome) => handlers.onEnd({ status, outcome, message: undefined }),
+      })
+      if (id === undefined) return undefined
+      flush()
+      watchOver()
+      return {
+        send(message) {
+          if (!calls.has(id)) return
+          machine.sendMessage(id, message)
+          flush()
+        },
+        pause: () => machine.pause(id),
+        resume() {
+          machine.resume(id)
+          flush()
+        },
+        cancel: () => cancel(id),
       }
     },
     close(reason) {

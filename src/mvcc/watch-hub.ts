@@ -22,7 +22,7 @@ import {
   MAX_WATCHERS_PER_SLICE,
 } from './limits.ts'
 import type { MvccStore, WrittenChange } from './store.ts'
-import { encodedKeyValue, isTombstone } from './stored.ts'
+import { encodedKeyValue, isTombstone, storedMain } from './stored.ts'
 import { WatchEvent } from './watch-event.ts'
 import type { WatchedRange } from './watch-group.ts'
 import { isUnbounded, WatchGroup } from './watch-group.ts'
@@ -151,6 +151,10 @@ export function createWatchHub(first: MvccStore, wake: () => void): WatchHub {
     if (!watcher.stream.sink.onEvents(watcher.id, events, revision)) watcher.stream.isBlocked = true
   }
 
+  /** What was there before a revision; of the compacted one that is not known for certain any more. */
+  const earlierValue = (key: Uint8Array, main: number): Uint8Array | undefined =>
+    main - 1 < store.compactedRevision ? undefined : store.valueAt(key, main - 1)
+
   const wants = (watcher: Watcher, event: WatchEvent): boolean =>
     event.main >= watcher.next && !(event.kv === undefined ? watcher.noDelete : watcher.noPut)
 
@@ -212,7 +216,7 @@ export function createWatchHub(first: MvccStore, wake: () => void): WatchHub {
     const group = new WatchGroup<Watcher>()
     for (const watcher of chosen) group.add(watcher)
     const batches = new Map<Watcher, WatchEvent[]>()
-    const { revision, compactedRevision } = store
+    const { revision } = store
     let through = revision
     let sizeBytes = 0
     let deliveries = 0
@@ -227,10 +231,7 @@ export function createWatchHub(first: MvccStore, wake: () => void): WatchHub {
       }
       main = change.main
       count++
-      const event = new WatchEvent(main, change.key, change.kv, () =>
-        // What was there before the compacted revision is not known for certain any more.
-        change.main - 1 < compactedRevision ? undefined : store.valueAt(change.key, change.main - 1),
-      )
+      const event = new WatchEvent(main, change.key, change.kv, () => earlierValue(change.key, change.main))
       sizeBytes += event.sizeBytes
       group.match(event.key, (watcher) => {
         if (!wants(watcher, event)) return
@@ -344,9 +345,12 @@ export function createWatchHub(first: MvccStore, wake: () => void): WatchHub {
     record(changes) {
       if (synced.size === 0) return
       for (const { main, key, stored, before } of changes) {
-        const event = new WatchEvent(main, key, isTombstone(stored) ? undefined : encodedKeyValue(stored), () =>
-          before === undefined || isTombstone(before) ? undefined : encodedKeyValue(before),
-        )
+        const event = new WatchEvent(main, key, isTombstone(stored) ? undefined : encodedKeyValue(stored), () => {
+          if (before === undefined) return undefined
+          // Changed twice by one transaction: what counts is what was there before it.
+          if (storedMain(before) === main) return earlierValue(key, main)
+          return isTombstone(before) ? undefined : encodedKeyValue(before)
+        })
         fresh.push(event)
         freshBytes += event.sizeBytes
       }
