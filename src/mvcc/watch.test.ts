@@ -77,7 +77,7 @@ type Action =
   | { readonly type: 'put'; readonly key: string }
   | { readonly type: 'delete'; readonly key: string; readonly end: string }
   | { readonly type: 'txn'; readonly keys: readonly string[]; readonly deleted: string }
-  | { readonly type: 'compact'; readonly back: number }
+  | { readonly type: 'compact'; readonly back: number; readonly scrubs: boolean }
   | { readonly type: 'scrub' }
   | { readonly type: 'watch'; readonly stream: number; readonly range: readonly [string, string]; readonly back: number; readonly filter: number }
   | { readonly type: 'cancel'; readonly which: number }
@@ -99,7 +99,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       deleted: fc.constantFrom('ab', 'ba'),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant('compact' as const), back: fc.nat({ max: 4 }) }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('compact' as const), back: fc.nat({ max: 4 }), scrubs: fc.boolean() }) },
   { weight: 2, arbitrary: fc.constant({ type: 'scrub' as const }) },
   {
     weight: 6,
@@ -246,6 +246,7 @@ class Run {
       case 'compact': {
         const revision = Math.max(1, store.revision - what.back)
         this.#subject.apply({ type: 'compact', request: { revision, physical: false } })
+        if (what.scrubs) while (store.scrubPending) store.scrub(100, this.#subject.engine.writer)
         return
       }
       case 'scrub':
@@ -433,4 +434,38 @@ test('the refusals of etcd: an empty range, an id that is taken', () => {
     3,
     'mvcc: duplicate watch ID provided on the WatchStream',
   ])
+})
+
+test('a key that one transaction deletes and puts: what was before is what was before the transaction', () => {
+  const subject = new Subject()
+  subject.put('k', 'old')
+  const told: WatchedEvent[][] = []
+  const on = subject.hub.open({
+    onEvents(_id, events) {
+      told.push([...decodedEvents(events, true)])
+      return true
+    },
+    onCompacted() {},
+    onSynced() {},
+  })
+  assert.ok(on.create(spec('k')).ok)
+  const success: RequestOp[] = [
+    { type: 'deleteRange', deleteRange: { key: utf8('k'), rangeEnd: utf8('\0'), prevKv: false } },
+    { type: 'put', put: putOf('k', 'new') },
+  ]
+  assert.ok(subject.apply({ type: 'txn', request: { compare: [], success, failure: [] } }))
+  subject.drain()
+  // Once from history as well.
+  assert.ok(on.create(spec('k', { startRevision: 3 })).ok)
+  subject.drain()
+  assert.equal(told.length, 2)
+  for (const events of told) {
+    assert.deepEqual(
+      events.map(({ type, prevKv }) => [type, text(prevKv?.value ?? EMPTY)]),
+      [
+        [1, 'old'],
+        [0, 'old'],
+      ],
+    )
+  }
 })
