@@ -15,9 +15,13 @@ import type { EtcdCluster } from './etcd.testkit.ts'
 import { missing, startEtcd } from './etcd.testkit.ts'
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
-const range = (key: string, end?: string): Plain => ({ key: bytes(key), ...(end !== undefined && { rangeEnd: bytes(end) }) })
+const range = (key: string, end?: string): Plain => ({
+  key: bytes(key),
+  ...(end !== undefined && { rangeEnd: bytes(end) }),
+})
 const create = (key: string, more: Plain = {}): Plain => ({ createRequest: { key: bytes(key), ...more } })
-const createRange = (key: string, end: string, more: Plain = {}): Plain => create(key, { rangeEnd: bytes(end), ...more })
+const createRange = (key: string, end: string, more: Plain = {}): Plain =>
+  create(key, { rangeEnd: bytes(end), ...more })
 const cancel = (watchId: number): Plain => ({ cancelRequest: { watchId: String(watchId) } })
 const put = (key: string, value: string): Plain => ({ requestPut: { key: bytes(key), value: bytes(value) } })
 const del = (key: string, end?: string): Plain => ({ requestDeleteRange: range(key, end) })
@@ -107,7 +111,12 @@ const STORIES: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
     const stream = side.watch()
     stream.send(create('b', { prevKv: true }))
     await stream.until(countOf(1))
-    for (const step of [() => side.put('b', '1'), () => side.put('b', '2'), () => side.del('b'), () => side.put('b', '3')]) {
+    for (const step of [
+      () => side.put('b', '1'),
+      () => side.put('b', '2'),
+      () => side.del('b'),
+      () => side.put('b', '3'),
+    ]) {
       const before = stream.answers.length
       await step()
       await stream.until(countOf(before + 1))
@@ -122,7 +131,14 @@ const STORIES: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
     stream.send(create('c\0', { watchId: '14' }))
     await stream.until(countOf(4))
     let total = 0
-    for (const [key, told] of [['ca', 2], ['cc', 1], ['cm', 2], ['c\0', 2], ['\xff', 1], ['c', 1]] as const) {
+    for (const [key, told] of [
+      ['ca', 2],
+      ['cc', 1],
+      ['cm', 2],
+      ['c\0', 2],
+      ['\xff', 1],
+      ['c', 1],
+    ] as const) {
       await side.put(key, '1')
       await stream.until(eventCount((total += told)))
     }
@@ -368,7 +384,8 @@ describe("etcd's Watch through gRPC", { skip }, () => {
           [`wx${i}`, i + 1],
         ]).flat(),
       )
-      for (const { events: of } of answers) if (of.length > 0) assert.equal(of.at(-1)?.kv.key.toString().startsWith('wx'), true)
+      for (const { events: of } of answers)
+        if (of.length > 0) assert.equal(of.at(-1)?.kv.key.toString().startsWith('wx'), true)
     }
     ours.closeStreams()
   })

@@ -172,8 +172,6 @@ export const SAME_OF_ALL: readonly string[] = [
 
 /** Not served yet: what etcdctl says, within moments. The text always names the call that is missing. */
 export const UNSERVED: readonly (readonly [args: string, method: string])[] = [
-  ['watch foo', 'Watch/Watch'],
-  ['watch foo --prefix --rev=1', 'Watch/Watch'],
   ['lease grant 10', 'Lease/LeaseGrant'],
   ['lease revoke 123', 'Lease/LeaseRevoke'],
   ['lease timetolive 123', 'Lease/LeaseTimeToLive'],

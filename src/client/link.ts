@@ -67,7 +67,10 @@ export const SILENCE_MS = 1_500
 /** And after this much more the server counts as gone. */
 export const PATIENCE_MS = 2_000
 
-type Call = { readonly take: (message: Uint8Array) => void; readonly end: (status: GrpcStatus, outcome: Outcome) => void }
+type Call = {
+  readonly take: (message: Uint8Array) => void
+  readonly end: (status: GrpcStatus, outcome: Outcome) => void
+}
 
 export function createLink(
   world: World,

@@ -152,12 +152,7 @@ function openStream(
   }
 
   /** As etcd cuts: whole events, at least one in each. */
-  const sendFragments = (
-    watchId: number,
-    fields: readonly Uint8Array[],
-    sizeBytes: number,
-    revision: number,
-  ): void => {
+  const sendFragments = (watchId: number, fields: readonly Uint8Array[], sizeBytes: number, revision: number): void => {
     if (sizeBytes < FRAGMENT_BYTES || fields.length < 2) return send(revision, encodeWatchHead({ watchId }), fields)
     const head = encodeWatchHead({ watchId, fragment: true })
     const emptyBytes = headers(revision).length + head.length

@@ -45,11 +45,22 @@ export type WatchRun = {
 type Acknowledged = { readonly revision: number; readonly changes: ReadonlyMap<string, string | undefined> }
 
 /** One stretch of a watcher's life: everything from `from` on. */
-type Segment = { readonly watcher: string; readonly from: number; readonly events: WatchEvent[]; batchEnds: Set<number> }
+type Segment = {
+  readonly watcher: string
+  readonly from: number
+  readonly events: WatchEvent[]
+  batchEnds: Set<number>
+}
 
 const KEYS = 4
 const SETTLE_MS = 20_000
-const TUNING = { keepEntries: 64, checkpointBytes: 8_192, checkpointDelayMs: 300, segmentBytes: 65_536, watchProgressMs: 500 }
+const TUNING = {
+  keepEntries: 64,
+  checkpointBytes: 8_192,
+  checkpointDelayMs: 300,
+  segmentBytes: 65_536,
+  watchProgressMs: 500,
+}
 
 type State = {
   running: boolean
@@ -136,7 +147,8 @@ async function write(
   for (let n = 1; state.running; n++) {
     const item = n * 8
     const u = draws.fraction(item)
-    const keys = u < 0.3 ? [draws.integer(item + 1, KEYS)] : [0, 1, 2].map((of) => (draws.integer(item + 1, KEYS) + of) % KEYS)
+    const keys =
+      u < 0.3 ? [draws.integer(item + 1, KEYS)] : [0, 1, 2].map((of) => (draws.integer(item + 1, KEYS) + of) % KEYS)
     const isDeletion = u > 0.85
     const changes = new Map(keys.map((key) => [`k${key}`, isDeletion ? undefined : `${name}-${n}`]))
     try {
@@ -170,7 +182,9 @@ async function lastWrite(simulation: Simulation, cluster: SimCluster, state: Sta
     const response = await client.put(utf8('k0'), utf8('last'))
     return response.header?.revision ?? 0
   } catch (error) {
-    state.problems.push(`no write after everything was mended: ${error instanceof Error ? error.message : String(error)}`)
+    state.problems.push(
+      `no write after everything was mended: ${error instanceof Error ? error.message : String(error)}`,
+    )
     return 0
   } finally {
     client.close()
@@ -246,7 +260,8 @@ function judgeWatches({ segments, acknowledged, compacted }: State): string[] {
       problems.push(...judgePrevious(segment.watcher, revision, of, events, compacted > 0))
     }
     for (const end of segment.batchEnds)
-      if (!segment.events.some(({ kv }) => kv.modRevision === end)) problems.push(`${segment.watcher}: no event at ${end}`)
+      if (!segment.events.some(({ kv }) => kv.modRevision === end))
+        problems.push(`${segment.watcher}: no event at ${end}`)
   }
   for (const { revision, changes } of acknowledged) {
     const told = truth.get(revision)
@@ -288,7 +303,9 @@ function judgePrevious(
     const key = strictText(kv.key)
     const isNew = type === 'put' && kv.createRevision === kv.modRevision
     if (isNew !== (prevKv === undefined) && !(mayBeCompacted && prevKv === undefined))
-      problems.push(`${watcher}: ${type} ${key} at ${revision} ${prevKv === undefined ? 'lacks' : 'has'} what was before`)
+      problems.push(
+        `${watcher}: ${type} ${key} at ${revision} ${prevKv === undefined ? 'lacks' : 'has'} what was before`,
+      )
     if (prevKv === undefined) continue
     if (type === 'put' && (prevKv.version !== kv.version - 1 || prevKv.createRevision !== kv.createRevision))
       problems.push(`${watcher}: before ${key} at ${revision} there was another version than ${prevKv.version}`)

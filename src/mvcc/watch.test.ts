@@ -21,7 +21,12 @@ const SPACE = spaceId(5)
 const KEYS = ['a', 'aa', 'ab', 'b', 'ba', 'c'] as const
 const STREAMS = 3
 
-type Told = { readonly main: number; readonly key: string; readonly value: string | undefined; readonly prev: string | undefined }
+type Told = {
+  readonly main: number
+  readonly key: string
+  readonly value: string | undefined
+  readonly prev: string | undefined
+}
 
 /** A store with its hub, as a replica keeps them. */
 class Subject {
@@ -79,7 +84,13 @@ type Action =
   | { readonly type: 'txn'; readonly keys: readonly string[]; readonly deleted: string }
   | { readonly type: 'compact'; readonly back: number; readonly scrubs: boolean }
   | { readonly type: 'scrub' }
-  | { readonly type: 'watch'; readonly stream: number; readonly range: readonly [string, string]; readonly back: number; readonly filter: number }
+  | {
+      readonly type: 'watch'
+      readonly stream: number
+      readonly range: readonly [string, string]
+      readonly back: number
+      readonly filter: number
+    }
   | { readonly type: 'cancel'; readonly which: number }
   | { readonly type: 'block' | 'resume'; readonly stream: number }
   | { readonly type: 'turn' }
@@ -87,10 +98,17 @@ type Action =
 
 const key = fc.constantFrom(...KEYS)
 const stream = fc.nat({ max: STREAMS - 1 })
-const range = fc.constantFrom(...(['a ', 'aa ', 'b ', 'a b', 'b c', 'aa ac', 'ab \0', '\0 \0', 'a \0'] as const).map((pair) => pair.split(' ') as [string, string]))
+const range = fc.constantFrom(
+  ...(['a ', 'aa ', 'b ', 'a b', 'b c', 'aa ac', 'ab \0', '\0 \0', 'a \0'] as const).map(
+    (pair) => pair.split(' ') as [string, string],
+  ),
+)
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ type: fc.constant('put' as const), key }) },
-  { weight: 3, arbitrary: fc.record({ type: fc.constant('delete' as const), key, end: fc.constantFrom('', 'b', '\0') }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ type: fc.constant('delete' as const), key, end: fc.constantFrom('', 'b', '\0') }),
+  },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -99,7 +117,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       deleted: fc.constantFrom('ab', 'ba'),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant('compact' as const), back: fc.nat({ max: 4 }), scrubs: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant('compact' as const), back: fc.nat({ max: 4 }), scrubs: fc.boolean() }),
+  },
   { weight: 2, arbitrary: fc.constant({ type: 'scrub' as const }) },
   {
     weight: 6,
@@ -231,7 +252,9 @@ class Run {
         const gone = [...this.#live.keys()].filter((each) =>
           what.end === '' ? each === what.key : each >= what.key && (what.end === '\0' || each < what.end),
         )
-        return this.#commit(gone.sort().map((each) => ({ main, key: each, value: undefined, prev: this.#live.get(each) })))
+        return this.#commit(
+          gone.sort().map((each) => ({ main, key: each, value: undefined, prev: this.#live.get(each) })),
+        )
       }
       case 'txn': {
         const value = `v${this.#values++}`

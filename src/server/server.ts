@@ -308,7 +308,16 @@ function assemble(
       },
       healthy: () => live.status().leader !== undefined,
       metrics: () =>
-        serverMetrics(status(), live.status(), leaderChanges, log.stats(), engine.stats(), links.stats(), names, live.watches.stats()),
+        serverMetrics(
+          status(),
+          live.status(),
+          leaderChanges,
+          log.stats(),
+          engine.stats(),
+          links.stats(),
+          names,
+          live.watches.stats(),
+        ),
     }
     return {
       memberId: self,

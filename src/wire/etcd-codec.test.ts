@@ -317,7 +317,11 @@ test('a watch response put together from encoded events is the one that is encod
   fc.assert(
     fc.property(watchResponse, header, fc.array(event, { maxLength: 4 }), (head, ofHeader, events) => {
       const fields = events.map(({ type, kv, prevKv }) =>
-        wire.encodeEventField(type === 1, wire.encodeKeyValue(kv), prevKv === null ? undefined : wire.encodeKeyValue(prevKv)),
+        wire.encodeEventField(
+          type === 1,
+          wire.encodeKeyValue(kv),
+          prevKv === null ? undefined : wire.encodeKeyValue(prevKv),
+        ),
       )
       const whole = wire.encodeWatchResponse({
         ...head,
