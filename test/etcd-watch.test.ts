@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { Client, credentials } from '@grpc/grpc-js'
 import type { TestCluster } from './cluster.testkit.ts'
-import { startCluster } from './cluster.testkit.ts'
+import { startCluster, until } from './cluster.testkit.ts'
 import type { Plain } from './etcd-proto.ts'
 import { etcdService } from './etcd-proto.ts'
 import type { WatchAnswer } from './etcd-watch.testkit.ts'
@@ -387,6 +387,33 @@ describe("etcd's Watch through gRPC", { skip }, () => {
       for (const { events: of } of answers)
         if (of.length > 0) assert.equal(of.at(-1)?.kv.key.toString().startsWith('wx'), true)
     }
+    ours.closeStreams()
+  })
+
+  test('answers to other calls on the same connection do not keep events waiting', async () => {
+    const stream = ours.watch()
+    await ours.put('zz', 'x'.repeat(500_000))
+    stream.send(create('y'))
+    await stream.until(countOf(1))
+    let isRunning = true
+    let answers = 0
+    // More than the connection carries: there is always an answer that waits.
+    const reading = Array.from({ length: 16 }, async () => {
+      while (isRunning) {
+        await stream.range('zz')
+        answers++
+      }
+    })
+    for (let i = 0; i < 10; i++) {
+      await until(() => answers >= i * 8)
+      const before = answers
+      await ours.put('y', String(i))
+      await stream.until(eventCount(i + 1))
+      // Those that were under way, and some that were faster: an event does not wait for all that there is to say.
+      assert.ok(answers - before <= 64, `${answers - before} answers went before one event`)
+    }
+    isRunning = false
+    await Promise.all(reading)
     ours.closeStreams()
   })
 

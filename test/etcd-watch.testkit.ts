@@ -52,6 +52,18 @@ export class WatchClient {
     this.#stream.write(request)
   }
 
+  /** A key, read over the same connection. */
+  range(key: string): Promise<void> {
+    const { Range } = etcdService('KV')
+    assert.ok(Range)
+    const { path, requestSerialize, responseDeserialize } = Range
+    return new Promise((resolve, reject) => {
+      this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { key: Buffer.from(key) }, (error) =>
+        error === null ? resolve() : reject(error),
+      )
+    })
+  }
+
   /** Bytes as they are. */
   sendRaw(bytes: Buffer): void {
     this.#stream.write(bytes)

@@ -60,7 +60,7 @@ const TUNING = {
   checkpointDelayMs: 300,
   segmentBytes: 65_536,
   watchProgressMs: 500,
-}
+} as const
 
 type State = {
   running: boolean

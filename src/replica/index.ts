@@ -17,3 +17,5 @@ export type {
   ReplicaStatus,
   Transport,
 } from './types.ts'
+// Of the store's: what a server passes on between a replica and those who watch it.
+export type { WatchSink, WatchStats, WatchStream } from '../mvcc/index.ts'

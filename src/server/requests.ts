@@ -3,7 +3,7 @@
  * completes by callback, exactly once, in this turn or a later one.
  */
 import type { ClusterId, MemberId, Result } from '../base/index.ts'
-import type { WatchSink, WatchStream } from '../mvcc/index.ts'
+import type { WatchSink, WatchStream } from '../replica/index.ts'
 import type { RangeRequest } from '../wire/index.ts'
 import type { ServerStatus } from './types.ts'
 

@@ -7,8 +7,7 @@
  */
 import type { Failure, Result } from '../base/index.ts'
 import { err, failure, ok } from '../base/index.ts'
-import type { WatchSink, WatchStream } from '../mvcc/index.ts'
-import type { Replica } from '../replica/index.ts'
+import type { Replica, WatchSink, WatchStream } from '../replica/index.ts'
 import type { World } from '../world/index.ts'
 import type { Answer, Read, Write } from './requests.ts'
 
