@@ -395,11 +395,11 @@ describe("etcd's Watch through gRPC", { skip }, () => {
     await ours.put('zz', 'x'.repeat(500_000))
     stream.send(create('y'))
     await stream.until(countOf(1))
-    let isRunning = true
+    const load = { isOn: true }
     let answers = 0
     // More than the connection carries: there is always an answer that waits.
     const reading = Array.from({ length: 16 }, async () => {
-      while (isRunning) {
+      while (load.isOn) {
         await stream.range('zz')
         answers++
       }
@@ -412,7 +412,7 @@ describe("etcd's Watch through gRPC", { skip }, () => {
       // Those that were under way, and some that were faster: an event does not wait for all that there is to say.
       assert.ok(answers - before <= 64, `${answers - before} answers went before one event`)
     }
-    isRunning = false
+    load.isOn = false
     await Promise.all(reading)
     ours.closeStreams()
   })
