@@ -55,6 +55,7 @@ function scene(): {
     },
     propose: (_request, answer) => answer(err(failure('internal', 'nothing is written here'))),
     linearizable: (_deadlineMs, answer) => answer(ok()),
+    watches: { open: () => assert.fail('nothing is watched here') },
   }
   const router = createRouter(
     {

@@ -28,7 +28,10 @@ export interface Router {
 }
 
 /** What is needed of a replica. */
-export type Source = Pick<Replica, 'propose' | 'linearizable'> & { readonly store: Pick<Replica['store'], 'range'> }
+export type Source = Pick<Replica, 'propose' | 'linearizable'> & {
+  readonly store: Pick<Replica['store'], 'range'>
+  readonly watches: Pick<Replica['watches'], 'open'>
+}
 
 /** A read that is under way. */
 type Job = {
