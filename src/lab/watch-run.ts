@@ -85,7 +85,11 @@ export async function runWatch(options: WatchRunOptions): Promise<WatchRun> {
   })
   const cluster = createSimCluster(simulation, servers, { tuning: TUNING })
   const faults = options.faults ?? drawFaults(seed, servers, 1_500, faultyMs)
-  for (const { atMs, fault } of faults) simulation.at(atMs, () => inflict(simulation, cluster, fault))
+  const names = [
+    ...Array.from({ length: writers }, (_, i) => `writer${i}`),
+    ...Array.from({ length: watchers }, (_, i) => `watcher${i}`),
+  ]
+  for (const { atMs, fault } of faults) simulation.at(atMs, () => inflict(simulation, cluster, names, fault))
   const state: State = {
     ...{ running: true, last: Number.POSITIVE_INFINITY, resumed: 0, compacted: 0 },
     ...{ acknowledged: [], segments: [], problems: [], open: new Set() },
